@@ -133,6 +133,12 @@ func (c *Config) Drained() (Reason, bool) {
 	return ReasonNone, false
 }
 
+// OnlyRate reports whether deliveries go through the parked queue only because of a rate limit.
+func (c *Config) OnlyRate() bool {
+	reason, _ := c.Drained()
+	return reason == ReasonRate && c.Batch == nil && c.Collapse != CollapseEntity
+}
+
 // ParksRetries reports whether a due retry is parked like any other delivery instead of being sent at once.
 func (c *Config) ParksRetries() bool {
 	return c.RateLimit != nil || c.Collapse == CollapseEntity || c.Batch != nil

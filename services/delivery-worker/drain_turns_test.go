@@ -29,6 +29,44 @@ func TestARateLimitHoldsOverAllWorkers(t *testing.T) {
 	}
 }
 
+func TestAHookBelowItsRateIsSentToWithoutBeingParked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/a", func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":1000,"period":1}}`) })
+	w.run()
+	parked := func() float64 { return w.metric(`whisperer_deliveries_parked_total{reason="rate_limit"}`) }
+	n := 0
+	require.Eventually(t, func() bool { // true from when this worker drains the hook
+		before := parked()
+		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, n))
+		n++
+		w.receiver.Await(t, "/a", n)
+		return parked() == before
+	}, time.Minute, time.Millisecond)
+}
+
+func TestWhatWaitsInMemoryForItsRateOutlivesItsWorker(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/a", func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":4,"period":1}}`) })
+	stop := w.run()
+	w.publish("order.created", `{"event_id":"e","data":{}}`)
+	w.receiver.Await(t, "/a", 1)
+	for i := range 8 {
+		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, i))
+	}
+	w.receiver.Await(t, "/a", 2)
+	stop()
+	sent := len(w.receiver.Got("/a"))
+	require.Less(t, sent, 9)
+	w.run()
+	seen := map[string]bool{}
+	for _, id := range ids(w.receiver.Await(t, "/a", 9)) {
+		require.False(t, seen[id], "%s came twice", id)
+		seen[id] = true
+	}
+}
+
 func TestAHookThatWaitsForItsRateObeysItsChanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

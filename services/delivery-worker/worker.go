@@ -373,7 +373,7 @@ func (s *Service) startTakers(ctx context.Context) (*takers, error) {
 	outs := map[webhook.Stream]*fanout.Fanout{}
 	for _, from := range webhook.Streams() {
 		outs[from] = fanout.New(fanout.Deps{
-			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: s.deliverer, Seen: s.db.Ledger, History: s.history, Tries: s.db.Leases,
+			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: s.drain, Seen: s.db.Ledger, History: s.history, Tries: s.db.Leases,
 			Worker: s.config.Worker, Rejecter: s.facts, Bus: s.bus, Evaluator: s.evaluator, Observer: s.metrics, Log: s.log,
 			Slots: s.config.Slots, Traces: s.traces,
 		})

@@ -342,9 +342,18 @@ func (d *QueueStore) Load(ctx context.Context, list []*ParkedDelivery, bytes int
 }
 
 func (d *core) loadDay(ctx context.Context, day time.Time, list []*ParkedDelivery, bytes int) (used int, err error) {
-	tenants, ids, published := make([]string, len(list)), make([]string, len(list)), make([]string, len(list))
-	for i, p := range list {
-		tenants[i], ids[i], published[i] = p.Event.Tenant, p.Event.ID, p.Event.PublishedAt.Format(time.RFC3339Nano)
+	var tenants, ids, published []string
+	var of [][]*ParkedDelivery // an event may go to many hooks
+	at := map[Published]int{}
+	for _, p := range list {
+		key := Published{EventKey{p.Event.Tenant, p.Event.ID}, p.Event.PublishedAt}
+		n, there := at[key]
+		if !there {
+			n, at[key] = len(of), len(of)
+			of = append(of, nil)
+			tenants, ids, published = append(tenants, key.Tenant), append(ids, key.ID), append(published, key.At.Format(time.RFC3339Nano))
+		}
+		of[n] = append(of[n], p)
 	}
 	var found []loadedRow
 	err = d.db.SelectContext(ctx, &found, `
@@ -363,7 +372,10 @@ func (d *core) loadDay(ctx context.Context, day time.Time, list []*ParkedDeliver
 	}
 	for i := range found {
 		used += found[i].Size
-		found[i].into(list[found[i].N-1])
+		data := []byte(found[i].Data.String)
+		for _, p := range of[found[i].N-1] {
+			found[i].into(p, data)
+		}
 	}
 	return used, nil
 }
@@ -380,13 +392,13 @@ type loadedRow struct {
 	erasedColumns
 }
 
-func (r *loadedRow) into(p *ParkedDelivery) {
+func (r *loadedRow) into(p *ParkedDelivery, data []byte) {
 	p.Loaded, p.EventMissing, p.Size = true, !r.Data.Valid, r.Size
 	if p.EventMissing {
 		return
 	}
 	e := p.Event
-	e.Time, e.Data, e.Erased = r.Time.Time.UTC(), []byte(r.Data.String), r.erased()
+	e.Time, e.Data, e.Erased = r.Time.Time.UTC(), data, r.erased()
 	e.Traceparent, e.Tracestate, _ = strings.Cut(r.Traceparent.String, " ")
 	e.Context, e.ConfigFilter, e.CloudEvent = optionalBytes(r.Context), optionalBytes(r.ConfigFilter), optionalBytes(r.CloudEvent)
 }

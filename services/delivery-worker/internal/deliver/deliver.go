@@ -138,7 +138,8 @@ func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, may func() b
 
 // Park records that the delivery waits for its hook.
 func (d *Deliverer) Park(due *webhook.Due, reason webhook.Reason, settled func(error)) {
-	if _, drained := due.Hook.Config.Drained(); drained && (due.Attempts == 0 || due.Hook.Config.ParksRetries()) {
+	config := &due.Hook.Config
+	if _, drained := config.Drained(); drained && (due.Attempts == 0 && !config.OnlyRate() || due.Attempts > 0 && config.ParksRetries()) {
 		due.Unknown = false // only the drainer attempts it from now on, and the parked queue knows the number of attempts
 	}
 	d.Observer.Parked(reason)

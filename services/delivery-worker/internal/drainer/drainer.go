@@ -8,6 +8,7 @@ package drainer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -92,11 +93,13 @@ type Deps struct {
 type Drainer struct {
 	Deps
 
-	told    *daemon.Teller // of Run's goroutine
-	wake    chan uuid.UUID
-	short   chan struct{} // a hook has few deliveries in hand, or none any more
-	ends    chan struct{} // a slot for each hook whose deliveries are ended
-	endings sync.WaitGroup
+	told  *daemon.Teller // of Run's goroutine
+	wake  chan uuid.UUID
+	short chan struct{} // a hook has few deliveries in hand, or none any more
+	ends  chan struct{} // a slot for each hook whose deliveries are ended
+	// draining are the hooks whose leases this worker has; nil for none.
+	draining atomic.Pointer[map[uuid.UUID]*held]
+	endings  sync.WaitGroup
 }
 
 // New returns a Drainer; call Run to start it.
@@ -161,6 +164,7 @@ func (d *Drainer) round(ctx context.Context) error {
 	defer over()
 	r.parts.Go(func() { r.settleAll(settling) })
 	r.run()
+	d.draining.Store(nil)
 	return nil
 }
 

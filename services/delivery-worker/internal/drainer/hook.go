@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
-	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
@@ -51,9 +50,12 @@ type held struct {
 	// kept are the keys of lines that are blocked and have none in hand, until no page is on its way any more that may have some.
 	kept    []string
 	workers int // at most the hook's concurrency
+	handed  map[work]handed
+	closed  bool // its lease is given up
+
+	more atomic.Bool // there may be some to take
 
 	// Of the round alone.
-	more      bool // there may be some to take
 	moving    bool // there are some beyond what is settled
 	collapse  collapse
 	over      bool // its turn
@@ -77,9 +79,10 @@ type line struct {
 func (r *round) hold(h *webhook.Hook, l store.DrainLease) *held {
 	now := time.Now()
 	x := &held{
-		round: r, hook: h, lease: l, rate: rate.NewLimiter(rate.Inf, 1), probe: make(chan struct{}, 1), lines: map[string]*line{}, more: true,
-		size: min(page, 2*h.Config.Concurrency), began: now, taken: now, idleSince: now,
+		round: r, hook: h, lease: l, rate: rate.NewLimiter(rate.Inf, 1), probe: make(chan struct{}, 1), lines: map[string]*line{},
+		handed: map[work]handed{}, size: min(page, 2*h.Config.Concurrency), began: now, taken: now, idleSince: now,
 	}
+	x.more.Store(true)
 	if b := h.Config.Batch; b != nil {
 		x.size = min(page, x.size*b.MaxEvents)
 		x.alone = max(1, min(webhook.MaxBatchFailures, h.Countdown().MaxRetries))
@@ -192,6 +195,11 @@ func (x *held) forget() {
 func (x *held) put(list ...work) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.queue(list...)
+}
+
+// queue is put; the lock is held.
+func (x *held) queue(list ...work) {
 	ln := &line{}
 	if key := x.key(list[0].Event); key != "" {
 		ln = x.lines[key]
@@ -359,7 +367,8 @@ func (x *held) attempt(ln *line, w work) {
 			x.settle(w, as)
 		}
 	}
-	state := x.Deliverer.Drain(w.Due, envelope.NewBodies(w.Event), x.may, func(err error) {
+	bodies, may := x.bodiesOf(w)
+	state := x.Deliverer.Drain(w.Due, bodies, may, func(err error) {
 		failed = err
 		both()
 	})

@@ -107,7 +107,8 @@ func (r *round) know(tenants []string, b *bounds, of []string, err error) {
 		}
 	}
 	for _, x := range r.held {
-		x.more, x.moving = x.more || x.moving, false
+		x.more.Store(x.more.Load() || x.moving)
+		x.moving = false
 	}
 }
 
@@ -129,7 +130,7 @@ func (r *round) takeInOrder(b *bounds, wants []store.Want) error {
 		return err
 	}
 	// what is beyond comes when events are settled that are in somebody's hands
-	dry := slices.DeleteFunc(hooks, func(id uuid.UUID) bool { _, backfill := running[id]; return r.held[id].more || backfill })
+	dry := slices.DeleteFunc(hooks, func(id uuid.UUID) bool { _, backfill := running[id]; return r.held[id].more.Load() || backfill })
 	if len(dry) == 0 {
 		return nil
 	}

@@ -48,6 +48,7 @@ type round struct {
 	leases atomic.Pointer[[]*held] // for those who renew them
 	bytes  atomic.Int64            // of events in memory
 	calls  chan func()             // for the loop to make
+	inHand atomic.Int64            // deliveries that fan-out handed over
 
 	settling  sync.Mutex
 	settled   []settled
@@ -103,10 +104,12 @@ func (r *round) renew(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// publish shows the leases to who renews them.
+// publish shows the leases to who renews them, and to fan-out.
 func (r *round) publish() {
 	list := slices.Collect(maps.Values(r.held))
 	r.leases.Store(&list)
+	by := maps.Clone(r.held)
+	r.draining.Store(&by)
 }
 
 // run drains until its life, or ctx, ends, and gives everything back.
@@ -174,7 +177,7 @@ func (r *round) giveBack() {
 // look has a hook drained, or its deliveries ended, if it is not being drained.
 func (r *round) look(id uuid.UUID) {
 	if x := r.held[id]; x != nil {
-		x.more = true
+		x.more.Store(true)
 		if x.hook.Config.Batch != nil { // what waits for others of its batch is looked at again and again
 			x.idleSince = time.Now()
 		}
@@ -199,6 +202,7 @@ func (r *round) step() {
 	if r.listed {
 		r.listed = false
 		r.list()
+		r.parkLate()
 	}
 	r.release()
 	for _, do := range []func() error{r.lease, r.take, r.load} {
@@ -258,9 +262,13 @@ func (r *round) release() {
 			x.idleSince = now
 			continue
 		case x.stopped.Load():
-		case x.more || now.Sub(x.idleSince) < linger:
+		case x.more.Load() || now.Sub(x.idleSince) < linger || now.UnixNano()-x.attemptedAt.Load() < int64(linger):
 			continue
-		default:
+		}
+		if !x.close() { // it was handed one just now
+			continue
+		}
+		if !x.stopped.Load() {
 			empty = append(empty, id)
 		}
 		delete(r.held, id)

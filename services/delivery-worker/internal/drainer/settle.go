@@ -24,6 +24,9 @@ type settled struct {
 
 // settle has the parked queue told what became of a delivery, with others.
 func (x *held) settle(w work, as store.DrainedAs) {
+	if x.settleHanded(w, as) {
+		return
+	}
 	x.settling.Lock()
 	x.settled = append(x.settled, settled{x, store.Drained{ParkedDelivery: w, As: as}})
 	x.settling.Unlock()

@@ -69,7 +69,7 @@ func (r *round) take() error {
 		room -= int(x.open.Load())
 	}
 	for _, x := range r.held {
-		if !x.more || x.stopped.Load() || len(x.unloaded) > 0 || !x.may() {
+		if !x.more.Load() || x.stopped.Load() || len(x.unloaded) > 0 || !x.may() {
 			continue
 		}
 		if x.hook.Config.Collapse == webhook.CollapseEntity && !x.collapsed() {
@@ -78,7 +78,7 @@ func (r *round) take() error {
 		n := x.want()
 		if n == 0 {
 			if x.open.Load() == 0 {
-				x.more = false // its receiver is failing; it is looked at again soon
+				x.more.Store(false) // its receiver is failing; it is looked at again soon
 			}
 			continue
 		}
@@ -93,7 +93,8 @@ func (r *round) take() error {
 		} else if b := r.bounds[x.hook.Tenant]; b != nil {
 			inOrder[b] = append(inOrder[b], w)
 		} else {
-			x.more, x.moving = false, true
+			x.more.Store(false)
+			x.moving = true
 			r.asked[x.hook.Tenant] = true
 		}
 	}
@@ -133,7 +134,7 @@ func (r *round) takePage(wants []store.Want, places []store.Places) error {
 	for _, w := range wants {
 		x, n := r.held[w.Lease.Hook], len(by[w.Lease.Hook])
 		x.collapse = toCollapse
-		x.more = n >= w.Limit
+		x.more.Store(n >= w.Limit)
 		x.low.Store(int64(w.Limit / 2))
 		if n > 0 {
 			x.resize()

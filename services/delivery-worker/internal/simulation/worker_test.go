@@ -337,7 +337,7 @@ func (w *worker) run() {
 	record(bus.FactRecorder, func(r *recorder.Recorder) func(context.Context, *bus.Subscription) { return r.RunFacts })
 	record(bus.EventRecorder, func(r *recorder.Recorder) func(context.Context, *bus.Subscription) { return r.RunEvents })
 	out := fanout.New(fanout.Deps{
-		From: webhook.OMS, Hooks: w.index, Refresher: w, Types: types, Deliverer: deliverer, Seen: db, History: history, Tries: db, Worker: w.name,
+		From: webhook.OMS, Hooks: w.index, Refresher: w, Types: types, Deliverer: w.drain, Seen: db, History: history, Tries: db, Worker: w.name,
 		Rejecter: facts, Bus: b, Evaluator: evaluator, Observer: nobody{}, Log: log, Slots: 64, DailyIDs: 64,
 	})
 	again := retries.New(retries.Deps{
