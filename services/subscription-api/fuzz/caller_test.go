@@ -20,13 +20,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// kind is what an id is of.
+// kind is the kind of object that an id identifies.
 type kind int
 
 const (
 	nothing kind = iota
 	hook
-	// spare hooks are those that spoiled changes go to.
+	// spare hooks are the targets of spoiled changes.
 	spare
 	event
 	delivery
@@ -36,7 +36,7 @@ const (
 	erasure
 )
 
-// kindOf is what the id in an operation's path is of.
+// kindOf returns the kind of the id in an operation's path.
 func kindOf(op *operation) kind {
 	switch {
 	case !op.named():
@@ -53,7 +53,7 @@ func kindOf(op *operation) kind {
 		return job
 	case strings.Contains(op.path, "/tokens/"):
 		return token
-	default: // deliveries, and hook_events as they were called
+	default: // deliveries, and hook_events, their old name
 		return delivery
 	}
 }
@@ -61,13 +61,13 @@ func kindOf(op *operation) kind {
 // most is how many ids of a kind are remembered.
 const most = 40
 
-// caller sends requests for a tenant of its own, so that what it made stays as it left it.
+// caller sends requests for a tenant of its own, so that nobody else changes its objects.
 type caller struct {
 	t        *testing.T
 	api      *target
 	n        int
 	tenant   string
-	tokens   []field // the tenant's own and an operator's
+	tokens   []field // the tenant's own token and an operator's
 	operator string
 	wire     wire
 	tally    *tally
@@ -98,7 +98,7 @@ func newCaller(t *testing.T, api *target, n int) *caller {
 	return c
 }
 
-// record lets a hook have a past: many deliveries, most of them dead.
+// record gives a hook a history: many deliveries, most of them dead.
 func (c *caller) record(id string, n int) {
 	hookID := uuid.MustParse(id)
 	var events []webhook.Event
@@ -144,7 +144,7 @@ func (c *caller) forget(k kind, id string) {
 	c.ids[k] = slices.DeleteFunc(c.ids[k], func(s string) bool { return s == id })
 }
 
-// turn makes the request with this number, which is the same in every run with the same seed but for the ids of things.
+// turn makes the request with this number. With the same seed, every run makes the same requests, except for ids.
 func (c *caller) turn(number int) {
 	by := &chance{
 		Rand: rand.New(rand.NewPCG(*seed, uint64(number))), receiver: c.api.receiver, unique: fmt.Sprintf("%d-%d", *seed, number),
@@ -160,8 +160,8 @@ func (c *caller) turn(number int) {
 	c.send(r, number)
 }
 
-// request makes a valid request and then, half of the time, spoils it. It is nil where there is nothing that it could
-// be about.
+// request generates a valid request and spoils it half of the time. It returns nil if the operation needs an object
+// that does not exist.
 func (c *caller) request(by *chance, op *operation) *request {
 	r := &request{op: op, method: op.method, path: op.path, expect: accepted, chunked: by.oneIn(10)}
 	spoiled := by.oneIn(2)
@@ -198,7 +198,7 @@ func (c *caller) request(by *chance, op *operation) *request {
 	return r
 }
 
-// relayOp is the operation that streams until the time in its query is over.
+// relayOp is the operation that streams until the time in its query has passed.
 const relayOp = "relay-deliveries"
 
 func (c *caller) parameters(by *chance, r *request) {
@@ -210,10 +210,10 @@ func (c *caller) parameters(by *chance, r *request) {
 			}
 		}
 	}
-	if query.Has("to") { // with from it may make an empty range, which is refused
+	if query.Has("to") { // together with from, the range may be empty, which is refused
 		query.Del("from")
 	}
-	if query.Has("data_contains") || query.Has("data_path") || query.Has("data_text") { // they need a range, of at most 31 days
+	if query.Has("data_contains") || query.Has("data_path") || query.Has("data_text") { // they need a range of at most 31 days
 		query.Set("from", by.time())
 		query.Del("to")
 	}
@@ -226,7 +226,7 @@ func (c *caller) parameters(by *chance, r *request) {
 			query.Del("created_date__gte")
 		}
 	}
-	if r.op.id == relayOp { // a hook that is none is refused
+	if r.op.id == relayOp { // a nonexistent hook is refused
 		query.Del("hook")
 		query.Set("seconds", "1")
 	}
@@ -238,7 +238,7 @@ func (c *caller) parameters(by *chance, r *request) {
 	}
 }
 
-// body gives the request a valid body and returns it as it was before it was written.
+// body gives the request a valid body and returns it as an object before encoding.
 func (c *caller) body(by *chance, r *request) object {
 	if r.op.body == nil {
 		return nil
@@ -261,7 +261,7 @@ func (c *caller) body(by *chance, r *request) object {
 			body[name] = by.oneIn(2)
 		case s.Type.Includes("integer"):
 			body[name] = by.IntN(100)
-		default: // whether it may be any text is not known: only spoiled requests have it
+		default: // any text may be invalid here, so only spoiled requests have the field
 			require.False(c.t, needed, "%s needs its field %s: say in good what it may be", r.op.id, name)
 		}
 	}
@@ -283,13 +283,13 @@ func write(t *testing.T, value any) []byte {
 	return b.Bytes()
 }
 
-// spoil does one to three different bad things to a request.
+// spoil damages a request in one to three ways.
 func (c *caller) spoil(by *chance, r *request, body object) {
 	kinds := []func(){
 		func() { by.spoilPath(r) }, func() { by.spoilHeaders(r) }, func() { by.spoilQuery(r) },
 		func() { by.spoilMethod(r) },
 	}
-	if body != nil { // most often, as that is where most can go wrong
+	if body != nil { // most often the body, where most can go wrong
 		spoilBody := func() {
 			if by.oneIn(3) {
 				by.spoilBytes(r)

@@ -15,12 +15,12 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// send sends a request and checks what comes back.
+// send sends a request and checks the response.
 func (c *caller) send(r *request, number int) {
 	c.t.Helper()
 	a, err := c.answer(r)
 	if err != nil {
-		if r.oversized() { // the server may close the door before it has seen it all
+		if r.oversized() { // the server may close the connection before it has read the whole request
 			return
 		}
 		c.fail(r, number, nil, err)
@@ -34,11 +34,11 @@ func (c *caller) send(r *request, number int) {
 	c.learn(r, a)
 }
 
-// answer asks as a good client does: what cannot be done just now, because the machine is busy, is asked again.
+// answer behaves like a well-behaved client: it repeats a request that a busy machine could not process.
 func (c *caller) answer(r *request) (*response, error) {
 	for again := 0; ; again++ {
 		a, err := c.wire.exchange(r)
-		if again > 0 && r.expect == accepted && r.method != http.MethodGet { // it may have been done the first time
+		if again > 0 && r.expect == accepted && r.method != http.MethodGet { // the first request may have taken effect
 			r.expect = anything
 			c.forget(kindOf(r.op), r.used)
 		}
@@ -57,7 +57,7 @@ func (c *caller) answer(r *request) (*response, error) {
 	}
 }
 
-// oversized requests are refused before they are read to their end.
+// oversized reports whether the request is refused before it is read to its end.
 func (r *request) oversized() bool {
 	size := len(r.target())
 	for _, h := range r.headers {
@@ -77,13 +77,13 @@ func (c *caller) fail(r *request, number int, a *response, err error) {
 		[]string{"anything", "accepted", "refused"}[r.expect], r.evils, err, r.curl(c.api.addr), said)
 }
 
-// check holds an answer against what the document says.
+// check compares a response with the document.
 func (c *caller) check(r *request, a *response) error {
 	if a.status >= http.StatusInternalServerError {
 		return errors.New("the server blames itself")
 	}
 	if a.status == http.StatusRequestHeaderFieldsTooLarge && r.oversized() || a.status == http.StatusBadRequest && c.broken(r, a) {
-		return nil // net/http's own answer: the request has not reached us
+		return nil // net/http answers this itself; the request has not reached the API
 	}
 	for _, leak := range []string{"pq:", "SQLSTATE", "goroutine ", "panic", ".go:", "sqlx", c.operator} {
 		if bytes.Contains(a.body, []byte(leak)) && !bytes.Contains(r.body, []byte(leak)) {
@@ -104,19 +104,20 @@ func (c *caller) check(r *request, a *response) error {
 	return c.described(r, a)
 }
 
-// mayRefuse reports a status that also a valid request may get: what it is about is in another state, or others were quicker.
+// mayRefuse reports whether even a valid request may get the status, because its object is in another state or
+// another request was faster.
 func (o *operation) mayRefuse(status int) bool {
 	_, there := o.answer(strconv.Itoa(status))
 	return there && (status == http.StatusConflict || status == http.StatusTooManyRequests)
 }
 
-// broken reports the answer to what is not even HTTP.
+// broken reports whether the response is to a request that is not even HTTP.
 func (c *caller) broken(r *request, a *response) bool {
 	return strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") && bytes.HasPrefix(a.body, []byte("400 Bad Request")) &&
 		slices.ContainsFunc(r.evils, func(e evil) bool { return e.where == "path" || e.where == "header" || e.where == "method" })
 }
 
-// described checks status, type and schema of an answer.
+// described checks the status, type and schema of a response.
 func (c *caller) described(r *request, a *response) error {
 	op := c.found(r)
 	if op == nil && r.method == http.MethodOptions && a.status == http.StatusNoContent {
@@ -126,7 +127,7 @@ func (c *caller) described(r *request, a *response) error {
 		if a.status < 400 {
 			return fmt.Errorf("there is no such operation, and the status is %d", a.status)
 		}
-		op = c.api.document.operations["list-hooks"] // every operation has the same problems
+		op = c.api.document.operations["list-hooks"] // all operations share the same problems
 		if spec, _ := op.answer("400"); spec != nil {
 			return matches(spec, a)
 		}
@@ -138,7 +139,7 @@ func (c *caller) described(r *request, a *response) error {
 	return matches(spec, a)
 }
 
-// found is the operation that a request's method and path name; nil for none.
+// found returns the operation that a request's method and path name, or nil.
 func (c *caller) found(r *request) *operation {
 	var found *operation
 	for _, op := range c.api.document.operations {
@@ -179,9 +180,9 @@ func matches(spec *openapi3.Response, a *response) error {
 	}
 	body := a.body
 	switch mediaType {
-	case "text/event-stream", "text/csv": // a text, as the document has it
+	case "text/event-stream", "text/csv": // described as text in the document
 		return nil
-	case "application/x-ndjson": // the last line is judged
+	case "application/x-ndjson": // the last line is checked
 		if body = bytes.TrimSpace(body); len(body) == 0 {
 			return nil
 		}
@@ -198,7 +199,7 @@ func matches(spec *openapi3.Response, a *response) error {
 	return err
 }
 
-// learn remembers what a valid request has made, and forgets what it has removed.
+// learn remembers the objects that a valid request created, and forgets those that it removed.
 func (c *caller) learn(r *request, a *response) {
 	if a.status >= 300 {
 		return

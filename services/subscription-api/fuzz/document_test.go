@@ -12,18 +12,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// operation is one of the document's.
+// operation is an operation of the document.
 type operation struct {
 	id, method, path string
 	spec             *openapi3.Operation
-	// body is the schema of the request's body; nil for none.
+	// body is the schema of the request's body; may be nil.
 	body *openapi3.Schema
 }
 
-// document is what the API says of itself.
+// document is the API's OpenAPI document.
 type document struct {
 	operations map[string]*operation
-	// ids are those of the operations, sorted.
+	// ids are the ids of the operations, sorted.
 	ids []string
 }
 
@@ -54,7 +54,7 @@ func loadDocument(t *testing.T, addr string) *document {
 	return d
 }
 
-// properties are the fields that a body may have, by name, and the names in their order.
+// properties returns the fields that a body may have, by name, and their sorted names.
 func (o *operation) properties() (fields map[string]*openapi3.Schema, names []string) {
 	fields = map[string]*openapi3.Schema{}
 	var gather func(s *openapi3.Schema)
@@ -79,7 +79,7 @@ func (o *operation) properties() (fields map[string]*openapi3.Schema, names []st
 	return fields, names
 }
 
-// needs reports a field that must be there.
+// needs reports whether a field is required.
 func (o *operation) needs(name string) bool {
 	s := o.body
 	if len(s.Properties) == 0 && len(s.Required) == 0 && len(s.AnyOf) > 0 {
@@ -88,7 +88,7 @@ func (o *operation) needs(name string) bool {
 	return slices.Contains(s.Required, name)
 }
 
-// parameters are those in the query or the headers.
+// parameters returns those in the query or the headers.
 func (o *operation) parameters(in string) []*openapi3.Parameter {
 	var list []*openapi3.Parameter
 	for _, p := range o.spec.Parameters {
@@ -99,7 +99,7 @@ func (o *operation) parameters(in string) []*openapi3.Parameter {
 	return list
 }
 
-// answer is what the document says of a status, and whether it names that status.
+// answer returns the document's response for a status, and whether it lists that status explicitly.
 func (o *operation) answer(status string) (*openapi3.Response, bool) {
 	r := o.spec.Responses.Value(status)
 	if r == nil {
@@ -108,5 +108,5 @@ func (o *operation) answer(status string) (*openapi3.Response, bool) {
 	return r.Value, true
 }
 
-// named reports whether the path names a thing.
+// named reports whether the path contains an id or a name.
 func (o *operation) named() bool { return strings.Contains(o.path, "{") }

@@ -12,18 +12,19 @@ import (
 	"unicode/utf8"
 )
 
-// bad are values of a field that the manual forbids, although the document's schema may not say so.
+// bad returns values of a field that the documentation forbids, even if the document's schema does not.
 func (c *chance) bad(op, name string) (any, bool) {
 	switch op + "." + name {
 	case "publish-events.event_type":
 		return pick[any](c, "", " ", "a b", "a..b", "*", "order.>", strings.Repeat("a", 129), "a\nb", 1, object{}, []any{"order.created"}), true
-	case "pause-hooks.target_url", "resume-hooks.target_url", "replay-hooks.target_url": // a text that hooks have or not
+	case "pause-hooks.target_url", "resume-hooks.target_url", "replay-hooks.target_url": // a text that hooks may or may not have
 		return pick[any](c, 1, true, []any{}, object{}), true
 	case "pause-hooks.status", "resume-hooks.status", "replay-hooks.status":
 		return pick[any](c, "on", 1, object{}), true
 	case "retry-deliveries.states":
 		return pick[any](c, []any{"x"}, []any{nil}, []any{"parked"}, "dead", 1), true
-	case "backtest-hook.event_type", "pause-hooks.event_type", "resume-hooks.event_type", "replay-hooks.event_type", "set-retention.event_type": // also of a type that is declared later
+	// Even if the type is declared later.
+	case "backtest-hook.event_type", "pause-hooks.event_type", "resume-hooks.event_type", "replay-hooks.event_type", "set-retention.event_type":
 		return pick[any](c, " ", "a b", "a..b", ".a", strings.Repeat("a", 129), "a\nb", 1, object{}, []any{1}), true
 	case "replay-hook.event_types", "replay-hooks.event_types", "retry-deliveries.event_types":
 		return pick[any](c, []any{""}, []any{"a b"}, []any{nil}, c.manyTypes(), "x y", 1, object{}), true
@@ -71,7 +72,7 @@ func (c *chance) bad(op, name string) (any, bool) {
 		return pick[any](c, []any{"cancelled"}, []any{"x"}, []any{nil}, "dead", 1), true
 	case "event_types":
 		return pick[any](c, []any{}, []any{""}, []any{"a b"}, []any{nil}, c.manyTypes(), "x y", 1, object{}), true
-	case "is_active": // the words and numbers of form fields are taken
+	case "is_active": // the words and numbers of form fields are accepted
 		return pick[any](c, "maybe", 2, 0.5, []any{}, object{}), true
 	case "force", "dry_run", "include_missing", "sign_as_hook":
 		return pick[any](c, "true", 1, 0, "", []any{}), true
@@ -87,7 +88,7 @@ func (c *chance) bad(op, name string) (any, bool) {
 	return nil, false
 }
 
-// manyTypes are more than anyone may name.
+// manyTypes returns more types than a hook may have.
 func (c *chance) manyTypes() []any {
 	list := make([]any, 1000)
 	for i := range list {
@@ -96,7 +97,7 @@ func (c *chance) manyTypes() []any {
 	return list
 }
 
-// odd are values that have brought down programs.
+// odd returns a value that has crashed programs elsewhere.
 func (c *chance) odd() any {
 	return pick[any](c, nil, "", " ", "\u00a0", "\ufeff", "\ufffd", "a\u0301\u0301\u0301", "\U0010ffff", "😀", "\u202e", "null", "NaN", "true", "0", "__proto__", "\x1b[2J", "%00", "%n%s",
 		"' OR 1=1 --", "<script>alert(1)</script>", "../../../etc/passwd", "$(id)", "`id`", "{{7*7}}", "*", ">", "\t", strings.Repeat("a", 70_000), 0, -1, 1<<31, 1<<53, json.Number("9223372036854775807"),
@@ -137,27 +138,27 @@ func (c *chance) spoilBody(r *request, body object) {
 	}
 }
 
-// judge finds out by the document's schema whether a body may be accepted at all.
+// judge decides by the document's schema whether a body may be accepted at all.
 func (r *request) judge() {
 	if r.op.body == nil || r.expect == refused {
 		return
 	}
 	value, err := parse(r.body)
 	if err != nil {
-		return // spoilBytes knows
+		return // spoilBytes has decided already
 	}
 	if r.op.body.VisitJSON(value) == nil {
 		return
 	}
-	if r.op.body.VisitJSON(canonical(value)) == nil { // the document does not say how else things may be spelt
+	if r.op.body.VisitJSON(canonical(value)) == nil { // the document does not list other accepted spellings
 		r.maybe("body", "spelt in another way")
 		return
 	}
 	r.refuse("body", "against its schema")
 }
 
-// canonical is a body without the other spellings that are taken, as the predecessor took them: words in any case, and those
-// of form fields for booleans.
+// canonical normalizes spellings that are accepted for the predecessor's sake: words in any case, and form fields'
+// words for booleans.
 func canonical(value any) any {
 	fields, ok := value.(map[string]any)
 	if !ok {
@@ -177,7 +178,7 @@ func canonical(value any) any {
 	return fields
 }
 
-// parse reads JSON for the library that knows schemas, which reads no number that is too large for a float64.
+// parse parses JSON for the schema library, which fails on numbers beyond float64.
 func parse(raw []byte) (any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
@@ -206,7 +207,7 @@ func parse(raw []byte) (any, error) {
 	return shrink(value), nil
 }
 
-// spoilBytes breaks the text of a body. What is then no JSON at all has to be refused.
+// spoilBytes damages the text of a body. If the result is not JSON, it must be refused.
 func (c *chance) spoilBytes(r *request) {
 	raw := bytes.Clone(r.body)
 	how := pick(c, "cut", "flip", "insert", "twice", "mark", "deep", "unclosed", "NUL", "not UTF-8", "surrogate", "empty", "key twice", "no JSON", "random")
@@ -257,7 +258,7 @@ func (c *chance) spoilBytes(r *request) {
 	}
 }
 
-// spoilQuery adds, repeats or breaks parameters.
+// spoilQuery adds, repeats or damages parameters.
 func (c *chance) spoilQuery(r *request) {
 	known := r.op.parameters("query")
 	if len(known) == 0 || c.oneIn(4) {
@@ -293,7 +294,7 @@ func (c *chance) spoilQuery(r *request) {
 	}
 }
 
-// spoilPath names what is not there.
+// spoilPath refers to an object that does not exist.
 func (c *chance) spoilPath(r *request) {
 	if !r.op.named() {
 		r.path = strings.TrimSuffix(r.path, "/") + pick(c, "//", "/../", "/%2e%2e/", "/%00/", "/%ff/", ";a=b", "/.", "/\\", "%2f", "/x/y/z/")
@@ -303,14 +304,14 @@ func (c *chance) spoilPath(r *request) {
 	id := pick(c, "x", "0", "-1", "%00", "%ff", "%2e%2e", "..", ".", "%20", "%2f", "018f5b5e000070008000000000000000", "%7B018f5b5e-0000-7000-8000-000000000000%7D", "00000000-0000-0000-0000-000000000000",
 		"ffffffff-ffff-ffff-ffff-ffffffffffff", "018F5B5E-0000-7000-8000-00000000000G", "'%20OR%201=1", strings.Repeat("a", 3000), "%F0%9F%92%A5", "*", "%25", "a%0d%0ab")
 	r.path = fill(r.op.path, id)
-	if kindOf(r.op) == eventType { // some of these are good names
+	if kindOf(r.op) == eventType { // some of these are valid names
 		r.maybe("path", "another name")
 		return
 	}
 	r.refuse("path", "no such id")
 }
 
-// fill writes an id, escaped, into a path.
+// fill puts an escaped id into a path.
 func fill(path, id string) string {
 	before, rest, ok := strings.Cut(path, "{")
 	_, after, _ := strings.Cut(rest, "}")
@@ -360,7 +361,7 @@ func (c *chance) spoilHeaders(r *request) {
 	}
 }
 
-// spoilMethod asks for what no operation does.
+// spoilMethod uses a method that no operation has.
 func (c *chance) spoilMethod(r *request) {
 	r.method = pick(c, "HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "POST", "GET", "BREW", "get", "PROPFIND", "X-A")
 	r.maybe("method", r.method)

@@ -24,7 +24,7 @@ func TestLimitsHoldOnEveryOperation(t *testing.T) {
 		}
 		require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, send("", field{"X-Padding", strings.Repeat("p", 30_000)}), id)
 		if op.body != nil {
-			deep := strings.Repeat("[", 68) + strings.Repeat("]", 68) // a batch of events is two levels around them
+			deep := strings.Repeat("[", 68) + strings.Repeat("]", 68) // a batch adds two levels around each event
 			require.Equal(t, http.StatusBadRequest, send(`{"config":`+deep+`}`), id)
 			require.Equal(t, http.StatusRequestEntityTooLarge, send(`"`+strings.Repeat("a", 1<<20)+`"`), id)
 		}

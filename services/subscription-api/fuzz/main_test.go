@@ -1,6 +1,6 @@
-// Package fuzz_test sends the API, as it runs in production, what its OpenAPI document allows, what it just forbids, and
-// what nobody would think of, and holds every answer against the document. `make test` sends 20,000 requests,
-// `make faults-full` a million. A failure prints a curl line, and the seed that brings it back:
+// Package fuzz_test sends requests to the API as it runs in production: valid according to its OpenAPI document, just
+// invalid, and absurd. It compares every response with the document. `make test` sends 20,000 requests, `make
+// faults-full` a million. A failure prints a curl command line, and the seed that reproduces it:
 //
 //	go test ./services/subscription-api/fuzz -count 1 -args -requests 200000 -seed 7
 package fuzz_test
@@ -37,9 +37,9 @@ var (
 )
 
 const (
-	// callers is how many send requests side by side, each for a tenant of its own.
+	// callers is how many callers send requests concurrently, each for a tenant of its own.
 	callers = 8
-	// tooMany is how many failures are enough.
+	// tooMany is the number of failures after which the test stops.
 	tooMany = 20
 )
 
@@ -56,7 +56,7 @@ type target struct {
 	failures atomic.Int32
 }
 
-// startTarget runs the API, on a database and a nats-server of its own, until the test ends.
+// startTarget runs the API, with its own database and nats-server, until the test ends.
 func startTarget(t *testing.T) *target {
 	t.Helper()
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }))
@@ -65,11 +65,11 @@ func startTarget(t *testing.T) *target {
 	config := subscriptionapi.Config{
 		Shared: settings.Shared{
 			DatabaseURL: testenv.Postgres(t), NATSURL: testenv.NATS(t), MasterKey: key, Replicas: 1, OMSMaxBytes: 8 << 30,
-			EgressAllow: "127.0.0.1/32", EgressPorts: "1", // whatever URL chance makes, nothing leaves this machine
+			EgressAllow: "127.0.0.1/32", EgressPorts: "1", // whatever URLs are generated, nothing leaves this machine
 		},
 		Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
 		HookQuota: 1_000_000, MaxConnections: 1000, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 1000,
-		ShutdownTimeout: 5 * time.Second, RetryWait: 50 * time.Millisecond, // no worker makes the attempt
+		ShutdownTimeout: 5 * time.Second, RetryWait: 50 * time.Millisecond, // there is no worker to make the attempt
 	}
 	require.NoError(t, config.Validate())
 	ring, err := seal.ParseRing(key)
@@ -129,12 +129,12 @@ func TestTheAPIAnswersWhateverItIsSentAsItsDocumentSays(t *testing.T) {
 	for id := range api.document.operations {
 		require.Positive(t, total.accepted[id], "no valid request to %s was accepted", id)
 	}
-	if *requests >= 10_000 { // each kind of evil came up
+	if *requests >= 10_000 { // each kind of damage must have occurred
 		require.Subset(t, slices.Collect(maps.Keys(total.refused)), []string{"body", "bytes", "path", "query", "header", "method"})
 	}
 }
 
-// tally counts what was sent: accepted by operation, refused by what was wrong.
+// tally counts requests: accepted ones by operation, refused ones by what was wrong.
 type tally struct {
 	mu                sync.Mutex
 	sent              int
@@ -174,7 +174,7 @@ func (t *tally) add(other *tally) {
 	}
 }
 
-// String is for people.
+// String formats the counts for people.
 func (t *tally) String() string {
 	return fmt.Sprintf("%d requests; by status: %v; refused by what was wrong: %v", t.sent, t.statuses, t.refused)
 }

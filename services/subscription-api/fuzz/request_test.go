@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// expectation is what has to become of a request.
+// expectation is what must happen to a request.
 type expectation int
 
 const (
-	// anything that the document says is fine.
+	// anything that the document allows.
 	anything expectation = iota
-	// accepted: the request is valid, and what it is about is there.
+	// accepted: the request is valid, and its object exists.
 	accepted
-	// refused: the request breaks what the document says.
+	// refused: the request violates the document.
 	refused
 )
 
@@ -26,10 +26,10 @@ type evil struct {
 	where, what string
 }
 
-// field is a header, as it is written.
+// field is a header field exactly as it is sent.
 type field struct{ name, value string }
 
-// request is one on its way.
+// request is a request to send.
 type request struct {
 	op      *operation
 	method  string
@@ -41,9 +41,9 @@ type request struct {
 	chunked bool
 	expect  expectation
 	evils   []evil
-	// kept is the kind of id that an answer to this request brings, if it is one to keep.
+	// kept is the kind of id in the response, if it is one to remember.
 	kept kind
-	// used is the id of the path.
+	// used is the id in the path.
 	used string
 }
 
@@ -54,7 +54,7 @@ func (r *request) refuse(where, what string) {
 	r.expect = refused
 }
 
-// maybe says that chance has decided what it is.
+// maybe records something that may or may not be wrong, so that any documented response is right.
 func (r *request) maybe(where, what string) {
 	r.wrong(where, what)
 	if r.expect == accepted {
@@ -79,7 +79,7 @@ func (r *request) target() string {
 	return r.path + "?" + r.query
 }
 
-// bytes is the request as HTTP/1.1 writes it.
+// bytes encodes the request as HTTP/1.1.
 func (r *request) bytes(host string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.method, r.target(), host)
@@ -100,7 +100,7 @@ func (r *request) bytes(host string) []byte {
 	return b.Bytes()
 }
 
-// curl is a command line that sends the request. A long body is written to a file.
+// curl returns a command line that sends the request. A long body is written to a file.
 func (r *request) curl(host string) string {
 	line := "curl -sS -i --globoff --path-as-is -X " + quote([]byte(r.method)) + " " + quote([]byte("http://"+host+r.target()))
 	for _, h := range r.headers {
@@ -124,7 +124,7 @@ func (r *request) curl(host string) string {
 	return line
 }
 
-// quote writes bytes as bash reads them.
+// quote quotes bytes for bash.
 func quote(raw []byte) string {
 	plain := true
 	for _, c := range raw {

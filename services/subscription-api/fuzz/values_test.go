@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// chance makes values.
+// chance generates random values.
 type chance struct {
 	*rand.Rand
 
-	// receiver begins the URLs that hooks may have.
+	// receiver is the prefix of the URLs that hooks may have.
 	receiver string
-	// unique is different for every request of a run.
+	// unique differs for every request of a run.
 	unique string
 }
 
@@ -25,7 +25,7 @@ func (c *chance) oneIn(n int) bool { return c.IntN(n) == 0 }
 
 func pick[T any](c *chance, list ...T) T { return list[c.IntN(len(list))] }
 
-// some returns a few of the list, at least one.
+// some returns a few elements of the list, at least one.
 func some[T any](c *chance, list ...T) []T {
 	n, chosen := 1+c.IntN(len(list)), []T(nil)
 	for _, i := range c.Perm(len(list))[:n] {
@@ -36,7 +36,7 @@ func some[T any](c *chance, list ...T) []T {
 
 type object = map[string]any
 
-// text is what people write, of at most so many bytes.
+// text returns text as people write it, of at most most bytes.
 func (c *chance) text(most int) string {
 	s := pick(c, "a", "Orders to SAP", "Größe <b>&amp;</b> \"x\" 'y'", "日本語 🙂", "../../etc/passwd", "'; DROP TABLE hooks; --", "${jndi:ldap://x}", "{{7*7}}",
 		"%s%n%x", "a\u202eb", "null", "-1", strings.Repeat("n", most), strings.Repeat("é", most/2))
@@ -59,7 +59,7 @@ func (c *chance) time() string {
 	return pick(c, t.UTC().Format(time.RFC3339), t.UTC().Format(time.RFC3339Nano), t.In(time.FixedZone("", 5*3600+1800)).Format(time.RFC3339))
 }
 
-// good is a valid value of a field or parameter of an operation; false says that chance and the schema may choose.
+// good returns a valid value of a field or parameter of an operation, or false if the schema alone determines it.
 func (c *chance) good(op, name string) (any, bool) {
 	switch op + "." + name {
 	case "create-tenant.name":
@@ -156,7 +156,7 @@ func (c *chance) good(op, name string) (any, bool) {
 	return nil, false
 }
 
-// optional says which fields a valid body does better without: they contradict others, or are not the caller's to set.
+// optional says which fields a valid body should omit: they contradict others, or the caller cannot set them.
 func optional(op, name string) bool {
 	switch op + "." + name {
 	case "erase.entity", "erase.path", "erase.to", "test-hook.hook", "replay-delivery.sign_as_hook", "create-token.tenant", "replay-hook.to", "replay-hooks.to", "retry-deliveries.to", "create-hook.event_types", "replace-hook.event_types", "change-hook.event_types",
@@ -206,7 +206,7 @@ func (c *chance) config() any {
 	return pick[any](c, nil, config, config, config)
 }
 
-// json is any JSON that is at most so deep.
+// json returns any JSON value with the given maximum depth.
 func (c *chance) json(depth int) any {
 	if depth > 0 && c.oneIn(2) {
 		if c.oneIn(2) {
@@ -217,7 +217,7 @@ func (c *chance) json(depth int) any {
 	return pick[any](c, nil, true, 0, -1, 1.5, json.Number("12345678901234567890123"), json.Number("1.50"), json.Number("-0"), json.Number("1e300"), "", c.text(200))
 }
 
-// parameter is a valid value of a parameter, as it is written in a query or header.
+// parameter returns a valid value of a parameter, as it is written in a query or header.
 func (c *chance) parameter(op, name, kind, format string, enum []any) string {
 	switch name {
 	case "limit":
@@ -245,7 +245,7 @@ func (c *chance) parameter(op, name, kind, format string, enum []any) string {
 		return c.time()
 	case name == "event", name == "uuid", name == "object_id", name == "search":
 		return c.text(100)
-	default: // whether it may be any text is not known: only spoiled requests have it
+	default: // any text may be invalid here, so only spoiled requests have the parameter
 		return ""
 	}
 }

@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// patience is how long an answer may take.
+	// patience is how long a response may take.
 	patience = time.Minute
-	// longest is how long an answer may be, in bytes.
+	// longest is the maximum size of a response in bytes.
 	longest = 32 << 20
 )
 
-// wire is a connection on which requests are written as they are, also those that no HTTP client would send.
+// wire is a connection on which requests are written byte by byte, even those that no HTTP client would send.
 type wire struct {
 	addr   string
 	conn   net.Conn
 	reader *bufio.Reader
 }
 
-// response is what came back.
+// response is a received response.
 type response struct {
 	status int
 	header http.Header
@@ -54,7 +54,7 @@ func (w *wire) open() error {
 	return nil
 }
 
-// exchange sends a request and reads its answer. A kept connection that the server has closed meanwhile is opened anew.
+// exchange sends a request and reads its response. It reopens a kept connection that the server has closed.
 func (w *wire) exchange(r *request) (*response, error) {
 	kept := w.conn != nil
 	a, err := w.try(r)
@@ -81,7 +81,7 @@ func (w *wire) try(r *request) (*response, error) {
 		return nil, err
 	}
 	written := make(chan error, 1)
-	go func(conn net.Conn) { // the answer may come before all is written
+	go func(conn net.Conn) { // the response may come before the request is written completely
 		_, err := conn.Write(r.bytes(w.addr))
 		written <- err
 	}(w.conn)
@@ -98,7 +98,7 @@ func (w *wire) try(r *request) (*response, error) {
 	return a, nil
 }
 
-// read reads an answer; last says that the connection is of no more use.
+// read reads a response; last says that the connection cannot be reused.
 func (w *wire) read(method string) (a *response, last bool, err error) {
 	for {
 		res, err := http.ReadResponse(w.reader, &http.Request{Method: method})
