@@ -1,4 +1,4 @@
-// Package jobs does what people asked to be done in batches, batch by batch, beside other programs that do the same.
+// Package jobs executes jobs batch by batch. Several programs may do so at the same time.
 package jobs
 
 import (
@@ -15,23 +15,23 @@ import (
 )
 
 const (
-	// look is how often jobs are looked for when there was none.
+	// look is the polling interval while there are no jobs.
 	look = 500 * time.Millisecond
 	// batchTimeout bounds one batch.
 	batchTimeout = time.Minute
 )
 
-// Run does what is due until ctx ends. A batch that is given up then is done anew by whoever runs jobs next.
+// Run executes due batches until ctx ends. A batch that is abandoned then is repeated by whoever runs jobs next.
 func Run(ctx context.Context, s *store.JobStore, log *zap.Logger) {
 	each(ctx, log, "batch of a job failed", func(ctx context.Context) (bool, error) { return batch(ctx, s) })
 }
 
-// Erase is Run for what is to be erased.
+// Erase is like Run for erasures.
 func Erase(ctx context.Context, r *erase.Eraser, log *zap.Logger) {
 	each(ctx, log, "batch of an erasure failed", r.Step)
 }
 
-// each does one after the other, until ctx ends.
+// each calls next repeatedly until ctx ends.
 func each(ctx context.Context, log *zap.Logger, failure string, next func(context.Context) (worked bool, err error)) {
 	told := daemon.NewTeller(log)
 	for ctx.Err() == nil {
@@ -55,8 +55,8 @@ func batch(ctx context.Context, s *store.JobStore) (bool, error) {
 	return s.RunBatch(ctx, Wants)
 }
 
-// Wants returns what reports whether the hook wants an event, its filter included. A filter that cannot be evaluated keeps the
-// event away, as the workers have it.
+// Wants returns a function that reports whether the hook wants an event, including its filter. As in the workers, a
+// filter that cannot be evaluated does not match.
 func Wants(h *webhook.Hook) func(e *webhook.Event) bool {
 	if h.Config.Filter == "" {
 		return h.Matches
