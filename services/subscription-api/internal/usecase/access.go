@@ -15,11 +15,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// MaxToken is the longest text that can be a token, in bytes.
+// MaxToken is the maximum length of a token in bytes.
 const MaxToken = 256
 
-// Authenticate finds the token of a plain text that came from the address. The errors are webhook.ErrNotFound for a text that is no
-// token which is good, and *LimitError after too many of these; a known text, which was good a moment ago, is never held up.
+// Authenticate finds the token of a plain text that came from the address. It returns webhook.ErrNotFound if the text
+// is not a valid token, and a *LimitError after too many of these. known says that the text was valid a moment ago;
+// then it is never delayed.
 func (s *Access) Authenticate(ctx context.Context, from netip.Addr, plain string, known bool) (store.Token, error) {
 	if !known {
 		if wait := s.Guesses.Wait(from); wait > 0 {
@@ -36,8 +37,8 @@ func (s *Access) Authenticate(ctx context.Context, from netip.Addr, plain string
 	return token, err
 }
 
-// SessionToken is the token that a session was begun with. The error is webhook.ErrNotFound where the session has ended, or the token
-// is not good any more.
+// SessionToken returns the token that a session was started with. It returns webhook.ErrNotFound if the session has
+// ended, or the token is no longer valid.
 func (s *Access) SessionToken(ctx context.Context, session, token uuid.UUID) (store.Token, error) {
 	ended, err := s.access.SessionEnded(ctx, session)
 	if err != nil {
@@ -53,7 +54,7 @@ func (s *Access) SessionToken(ctx context.Context, session, token uuid.UUID) (st
 	return found, err
 }
 
-// EndSession ends a session, which is forgotten once it has expired.
+// EndSession ends a session. The record of that is deleted once the session would have expired.
 func (s *Access) EndSession(ctx context.Context, session uuid.UUID, expires time.Time) error {
 	return s.access.EndSession(ctx, session, expires)
 }
@@ -63,8 +64,8 @@ func (s *Access) TenantExists(ctx context.Context, name string) (bool, error) {
 	return s.access.TenantExists(ctx, name)
 }
 
-// CreateToken makes a token of the tenant that n names, or of the caller's where it names none, and returns it with its plain text,
-// which is stored nowhere.
+// CreateToken creates a token of the tenant that n names, or else of the caller's, and returns it with its plain
+// text, which is stored nowhere.
 func (s *Access) CreateToken(ctx context.Context, c *Caller, n store.NewToken) (plain string, token store.Token, err error) {
 	switch scope := c.Scope(); {
 	case n.Tenant == "":
@@ -75,17 +76,17 @@ func (s *Access) CreateToken(ctx context.Context, c *Caller, n store.NewToken) (
 	return s.access.CreateToken(ctx, c.Actor(), n)
 }
 
-// Tokens lists the tokens of the caller's scope, newest first.
+// Tokens lists the tokens in the caller's scope, newest first.
 func (s *Access) Tokens(ctx context.Context, c *Caller) ([]store.Token, error) {
 	return s.access.ListTokens(ctx, c.Scope())
 }
 
-// RevokeToken has a token of the caller's scope refused from now on. The error is webhook.ErrNotFound.
+// RevokeToken revokes a token in the caller's scope. It returns webhook.ErrNotFound if there is none.
 func (s *Access) RevokeToken(ctx context.Context, c *Caller, id uuid.UUID) error {
 	return s.access.RevokeToken(ctx, c.Actor(), c.Scope(), id)
 }
 
-// ActorNames are the names of the bearers of a tenant's tokens, and of operators'.
+// ActorNames returns the names of a tenant's tokens and of operators' tokens, by actor.
 func (s *Access) ActorNames(ctx context.Context, tenant string) (map[store.Actor]string, error) {
 	tokens, err := s.access.ListTokens(ctx, "")
 	if err != nil {
@@ -100,7 +101,7 @@ func (s *Access) ActorNames(ctx context.Context, tenant string) (map[store.Actor
 	return names, nil
 }
 
-// Tenants lists all tenants, for operators: the error is *ForbiddenError for others.
+// Tenants lists all tenants. It returns a *ForbiddenError unless the caller is an operator.
 func (s *Access) Tenants(ctx context.Context, c *Caller) ([]store.Tenant, error) {
 	if err := c.mustOperate(); err != nil {
 		return nil, err
@@ -108,8 +109,8 @@ func (s *Access) Tenants(ctx context.Context, c *Caller) ([]store.Tenant, error)
 	return s.access.ListTenants(ctx)
 }
 
-// CreateTenant makes a tenant, for operators, where there is none of the name, and sets its handshake policy where that is given. The
-// errors are *ForbiddenError and *webhook.ValidationError.
+// CreateTenant creates a tenant unless one of the name exists, and sets its handshake policy if one is given. Only
+// operators may do so. The errors are *ForbiddenError and *webhook.ValidationError.
 func (s *Access) CreateTenant(ctx context.Context, c *Caller, name string, handshake Optional[string]) (created bool, err error) {
 	if err := c.mustOperate(); err != nil {
 		return false, err
@@ -139,16 +140,16 @@ func (c *Caller) mustOperate() error {
 	return &ForbiddenError{Detail: "This is for operators' tokens."}
 }
 
-// AuditKinds are the kinds of things that changes are of.
+// AuditKinds lists the kinds of objects in the audit log.
 func AuditKinds() []string {
 	all := FiltersOf[api.AuditFilter]()
 	return all[slices.IndexFunc(all, func(f Filter) bool { return f.Name == "kind" })].Words
 }
 
-// MaxActor is the longest text that can name an actor, in bytes.
+// MaxActor is the maximum length of a text that names an actor, in bytes.
 const MaxActor = 255
 
-// Actors are those that people mean by a text: the bearers of the tokens of that name in the caller's scope, that of the token with
+// Actors returns the actors that a text may refer to: the tokens of that name in the caller's scope, the token with
 // that id, and the program of that name.
 func (s *Access) Actors(ctx context.Context, c *Caller, text string) ([]store.Actor, error) {
 	names, err := s.ActorNames(ctx, c.Scope())
@@ -167,7 +168,7 @@ func (s *Access) Actors(ctx context.Context, c *Caller, text string) ([]store.Ac
 	return actors, nil
 }
 
-// AuditLog lists the changes in the caller's scope, newest first.
+// AuditLog lists the audit entries in the caller's scope, newest first.
 func (s *Access) AuditLog(ctx context.Context, c *Caller, f store.AuditFilter, page store.Page) (list []store.AuditEntry, more bool, err error) {
 	return s.access.ListAudit(ctx, c.Scope(), f, page)
 }

@@ -16,35 +16,36 @@ import (
 )
 
 const (
-	// BacktestTimeout bounds a back-test.
+	// BacktestTimeout bounds a backtest.
 	BacktestTimeout = 6 * time.Second
 
-	// backtestRange is how far back a back-test goes when it is not said.
+	// backtestRange is the default range of a backtest.
 	backtestRange = 24 * time.Hour
-	// maxBacktest is how many events a back-test looks at, and backtestSamples how many of either kind it keeps.
+	// maxBacktest is how many events a backtest examines, and backtestSamples how many samples of either kind it
+	// keeps.
 	maxBacktest     = 10_000
 	backtestSamples = 10
 )
 
-// Backtest says which events a hook is tested on before it is saved, and what of the hook matters for that.
+// Backtest says on which events to test a hook before it is saved, with the relevant parts of the hook.
 type Backtest struct {
 	// EventTypes are types and patterns.
 	EventTypes []string
 	Config     json.RawMessage
-	// From and To are of when the events were published: a day before To and now where they are zero.
+	// From and To bound the time of publication. If they are zero, they mean a day before To, and now.
 	From, To time.Time
 }
 
-// Backtested is what a hook would have got.
+// Backtested is the result of a backtest.
 type Backtested struct {
 	*filter.Backtest
 
 	store.TimeRange
-	// Truncated says that there were more events than were looked at.
+	// Truncated says that there were more events than were examined.
 	Truncated bool
 }
 
-// Backtest tells what a hook would have got of the newest events of its types.
+// Backtest returns what a hook would have received of the newest events of its types.
 func (s *Hooks) Backtest(ctx context.Context, c *Caller, b Backtest) (Backtested, error) {
 	hook, r, err := b.read(c.Tenant)
 	if err != nil {
@@ -92,8 +93,8 @@ func (b *Backtest) read(tenant string) (webhook.Hook, store.TimeRange, error) {
 	return hook, r, invalid.OrNil()
 }
 
-// checkExpressions complains about what cannot be compiled, or costs too much, alone or together with those of the tenant's hooks. It does
-// not judge what was there before and has not changed.
+// checkExpressions reports expressions that do not compile or cost too much, alone or together with those of the
+// tenant's other hooks. It ignores expressions that have not changed.
 func checkExpressions(invalid *webhook.ValidationError, h, before *webhook.Hook, others map[uuid.UUID][]webhook.Expression) {
 	delete(others, h.ID)
 	beside := slices.Concat(slices.Collect(maps.Values(others))...)

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// MaxBulkIDs is how many ids a change of many things names.
+	// MaxBulkIDs is how many ids a bulk change may list.
 	MaxBulkIDs = 1000
-	// MaxBulkReplays is how many hooks are replayed at once: each has a job of its own.
+	// MaxBulkReplays is how many hooks may be replayed at once, because each gets a job of its own.
 	MaxBulkReplays = 100
 )
 
-// HookChoice chooses hooks to change. What is empty lets every hook pass; one that chooses nothing needs All.
+// HookChoice selects hooks to change. Empty criteria match every hook; if all are empty, All is required.
 type HookChoice struct {
 	store.HookFilter
 
@@ -52,8 +52,8 @@ func checkIDs(invalid *webhook.ValidationError, ids []uuid.UUID) {
 	}
 }
 
-// ChangeStatuses pauses the chosen hooks or makes them active, all of them or none, and says how many; only counts them for a dry
-// run.
+// ChangeStatuses pauses the selected hooks or makes them active, all of them or none, and returns how many. A dry run
+// only counts them.
 func (s *Hooks) ChangeStatuses(ctx context.Context, c *Caller, choice HookChoice, to webhook.HookStatus, dryRun bool) (int, error) {
 	if err := choice.check(); err != nil {
 		return 0, err
@@ -65,15 +65,15 @@ func (s *Hooks) ChangeStatuses(ctx context.Context, c *Caller, choice HookChoice
 	return s.SetStatuses(ctx, c, change)
 }
 
-// Replays is what became of a replay of many hooks.
+// Replays is the result of a replay of many hooks.
 type Replays struct {
 	Jobs []store.Job
-	// Refused are hooks that have none, with the reason.
+	// Refused are hooks without a job, with the reason.
 	Refused map[uuid.UUID]string
 }
 
-// ReplayHooks begins a replay of each of the chosen hooks, which are MaxBulkReplays at the most; only counts them for a dry run. A
-// hook that is disabled, has a job or has nothing to be sent again is left out.
+// ReplayHooks begins a replay of each of the selected hooks, at most MaxBulkReplays. A dry run only counts them. It
+// skips a hook that is disabled, has a job already, or has nothing to replay.
 func (s *Jobs) ReplayHooks(ctx context.Context, c *Caller, choice HookChoice, r Replay, dryRun bool) (Replays, error) {
 	out := Replays{Refused: map[uuid.UUID]string{}}
 	if err := choice.check(); err != nil {
@@ -134,8 +134,8 @@ func (s *Jobs) replayOne(ctx context.Context, c *Caller, h *webhook.Hook, r Repl
 	return err
 }
 
-// RetryChosen has the chosen deliveries made again, at once, and says how many, the newest store.MaxRetried at the most; only counts
-// them for a dry run.
+// RetryChosen retries the selected deliveries at once and returns how many: the newest ones, at most
+// store.MaxRetried. A dry run only counts them.
 func (s *Deliveries) RetryChosen(ctx context.Context, c *Caller, r api.RetryChoice, dryRun bool) (int, error) {
 	f, err := readRetryChoice(&r)
 	switch {

@@ -9,7 +9,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Get returns one of the tenant's deliveries with its attempts. The error is webhook.ErrNotFound.
+// Get returns one of the tenant's deliveries with its attempts. It returns webhook.ErrNotFound if there is none.
 func (s *Deliveries) Get(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
 	return s.History.GetDelivery(ctx, c.Tenant, id)
 }
@@ -19,34 +19,34 @@ func (s *Deliveries) AttemptsOf(ctx context.Context, c *Caller, deliveries []web
 	return s.History.AttemptsOf(ctx, c.Tenant, deliveries)
 }
 
-// Retry has a delivery made again, at once; one that was delivered only with force. The errors are *store.ReplayError and
+// Retry retries a delivery at once; force is required if it was delivered. The errors are *store.ReplayError and
 // webhook.ErrNotFound.
 func (s *Deliveries) Retry(ctx context.Context, c *Caller, id uuid.UUID, force bool) error {
 	return s.jobs.RetryDelivery(ctx, c.Actor(), c.Tenant, id, force)
 }
 
-// CountRetriable says how many deliveries RetryMany would have made again, at most store.MaxRetried.
+// CountRetriable returns how many deliveries RetryMany would retry, at most store.MaxRetried.
 func (s *Deliveries) CountRetriable(ctx context.Context, c *Caller, f store.DeliveryFilter, force bool) (int, error) {
 	return s.jobs.CountRetriable(ctx, c.Tenant, f, force)
 }
 
-// RetryMany has deliveries made again, at once, and says how many: at most store.MaxRetried. With force they are those that
-// were delivered, too.
+// RetryMany retries deliveries at once and returns how many, at most store.MaxRetried. With force, these include
+// delivered ones.
 func (s *Deliveries) RetryMany(ctx context.Context, c *Caller, f store.DeliveryFilter, force bool) (int, error) {
 	return s.jobs.RetryDeliveries(ctx, c.Actor(), c.Tenant, f, force)
 }
 
-// List returns the tenant's jobs, newest first; those of one hook, unless it is uuid.Nil.
+// List returns the tenant's jobs, newest first. If hook is not uuid.Nil, it returns only that hook's.
 func (s *Jobs) List(ctx context.Context, c *Caller, hook uuid.UUID, page store.Page) (list []store.Job, more bool, err error) {
 	return s.jobs.List(ctx, c.Tenant, hook, page)
 }
 
-// Get returns one of the tenant's jobs. The error is webhook.ErrNotFound.
+// Get returns one of the tenant's jobs. It returns webhook.ErrNotFound if there is none.
 func (s *Jobs) Get(ctx context.Context, c *Caller, id uuid.UUID) (store.Job, error) {
 	return s.jobs.Get(ctx, c.Tenant, id)
 }
 
-// JobChange is what a person does to a job.
+// JobChange is a change that a person makes to a job.
 type JobChange string
 
 // Changes of jobs.
@@ -56,11 +56,11 @@ const (
 	CancelJob JobChange = "cancel"
 )
 
-// JobChanges are all of them.
+// JobChanges returns all of them.
 func JobChanges() []JobChange { return []JobChange{PauseJob, ResumeJob, CancelJob} }
 
-// Change pauses, resumes or cancels a job. The errors are *store.ReplayError where it is finished, and webhook.ErrNotFound; so is
-// a change that there is not.
+// Change pauses, resumes or cancels a job. It returns a *store.ReplayError if the job has ended, and
+// webhook.ErrNotFound if there is no such job or change.
 func (s *Jobs) Change(ctx context.Context, c *Caller, id uuid.UUID, change JobChange) (store.Job, error) {
 	states := map[JobChange]store.JobState{PauseJob: store.JobPaused, ResumeJob: store.JobRunning, CancelJob: store.JobCancelled}
 	state, there := states[change]

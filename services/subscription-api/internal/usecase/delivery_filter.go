@@ -12,23 +12,23 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Filter describes a filter of lists, as the tags of its field in package api do.
+// Filter describes one filter of a list, from the tags of its field in package api.
 type Filter struct {
-	// Name is that of the parameter, Doc its description.
+	// Name is the parameter's name, and Doc its description.
 	Name, Doc string
-	// Words are the values that it takes; nil for any.
+	// Words are the accepted values; nil means any.
 	Words []string
-	// MaxLength bounds what it takes, in characters; 0 for what all text is bounded by.
+	// MaxLength bounds the value, in characters; 0 means the general limit of text.
 	MaxLength int
-	// Title is its label for people, empty where they are not offered it, and Example a value.
+	// Title is its label in the console, or empty if the console does not offer it. Example is a value.
 	Title, Example string
 	Type           reflect.Type
 }
 
-// DeliveryFilters are the filters of lists of deliveries.
+// DeliveryFilters returns the filters of lists of deliveries.
 func DeliveryFilters() []Filter { return FiltersOf[api.DeliveryFilter]() }
 
-// FiltersOf are the filters that a struct of package api has.
+// FiltersOf returns the filters that a struct of package api describes.
 func FiltersOf[T any]() []Filter {
 	var list []Filter
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[T]()) {
@@ -48,7 +48,7 @@ func FiltersOf[T any]() []Filter {
 	return list
 }
 
-// ReadDeliveryFilter reads the parameters of a list of deliveries but for those that look into payloads. The error is a
+// ReadDeliveryFilter parses the parameters of a list of deliveries, except those that search payloads. The error is a
 // *ParameterError.
 func ReadDeliveryFilter(q url.Values, now time.Time) (DeliveryFilter, error) {
 	r, err := ReadRange(q.Get("from"), q.Get("to"), now)
@@ -61,7 +61,7 @@ func ReadDeliveryFilter(q url.Values, now time.Time) (DeliveryFilter, error) {
 	return ReadDeliveryFilterIn(r, q)
 }
 
-// ReadDeliveryFilterIn is ReadDeliveryFilter for a range that is known.
+// ReadDeliveryFilterIn is like ReadDeliveryFilter for a range that is already parsed.
 func ReadDeliveryFilterIn(r TimeRange, q url.Values) (f DeliveryFilter, err error) {
 	f = DeliveryFilter{Range: r, EventID: q.Get("event"), Entity: q.Get("entity")}
 	if f.IDs, err = readPrefix(q.Get("id_prefix")); err != nil {
@@ -90,7 +90,7 @@ func ReadDeliveryFilterIn(r TimeRange, q url.Values) (f DeliveryFilter, err erro
 	return f, err
 }
 
-// readRetryChoice reads what chooses deliveries to be made again. The error is a *webhook.ValidationError.
+// readRetryChoice parses a selection of deliveries to retry. The error is a *webhook.ValidationError.
 func readRetryChoice(r *api.RetryChoice) (DeliveryFilter, error) {
 	invalid := &webhook.ValidationError{}
 	f := DeliveryFilter{
@@ -137,7 +137,7 @@ func readRetryChoice(r *api.RetryChoice) (DeliveryFilter, error) {
 	return f, invalid.OrNil()
 }
 
-// readPrefix reads the beginning of an id: the range of those that begin so, nil for an empty text.
+// readPrefix parses the beginning of an id into the range of ids with that prefix, or nil for an empty text.
 func readPrefix(text string) (*IDRange, error) {
 	if text == "" {
 		return nil, nil //nolint:nilnil // no bound

@@ -14,36 +14,38 @@ import (
 )
 
 const (
-	// EraseTimeout bounds counting what an erasure is of.
+	// EraseTimeout bounds counting the events of an erasure.
 	EraseTimeout = 15 * time.Second
 
 	maxErasedIDs = 1000
-	// maxErasedSpan bounds the events that a path is looked for in.
+	// maxErasedSpan bounds the time range that a path searches.
 	maxErasedSpan   = 31 * 24 * time.Hour
 	maxErasePath    = 1000 // bytes
 	maxEraseReason  = 500  // bytes
-	maxErasedIDSize = 1024 // bytes: a CloudEvent's has its source, too
+	maxErasedIDSize = 1024 // bytes: a CloudEvent's id includes its source
 )
 
-// Erase says which payloads are to be erased: of the events with some ids, of one entity, or in whose data a path finds something.
+// Erase says which payloads to erase: of events by their ids, of one entity, or of events in whose data a path finds
+// something.
 type Erase struct {
 	Events Optional[[]string]
 	Entity Optional[string]
 	// Path is an SQL/JSON path.
 	Path Optional[string]
-	// From and To are of when the events were published. To is now at the latest, which the zero time means too.
+	// From and To bound the time of publication. To is at most now, which is also its default.
 	From, To time.Time
 	Reason   string
 }
 
-// Count returns what Begin would begin, with its total. No reason is needed. The errors are *webhook.ValidationError, and
-// ErrSlow where it cannot be counted in time.
+// Count returns the erasure that Begin would begin, with its total. It needs no reason. The errors are
+// *webhook.ValidationError, and ErrSlow if counting takes too long.
 func (s *Erasures) Count(ctx context.Context, c *Caller, e Erase) (store.NewErasure, error) {
 	n, invalid := e.erasure(c.Tenant)
 	return s.count(ctx, n, invalid)
 }
 
-// Begin counts and begins an erasure, which cannot be undone. What takes too long to be counted is begun nevertheless.
+// Begin counts and begins an erasure, which cannot be undone. If counting takes too long, it begins the erasure
+// nevertheless.
 func (s *Erasures) Begin(ctx context.Context, c *Caller, e Erase) (store.Erasure, error) {
 	n, invalid := e.erasure(c.Tenant)
 	if n.Reason == "" {
@@ -74,7 +76,7 @@ func (s *Erasures) count(ctx context.Context, n store.NewErasure, invalid *webho
 	return n, err
 }
 
-// erasure is what is to be erased, as it is stored, and what is wrong with it.
+// erasure returns the erasure as it is stored, and what is wrong with it.
 func (e *Erase) erasure(tenant string) (store.NewErasure, *webhook.ValidationError) {
 	invalid := &webhook.ValidationError{}
 	n := store.NewErasure{Tenant: tenant, Reason: strings.TrimSpace(e.Reason), Range: store.TimeRange{From: e.From.UTC(), To: time.Now().UTC()}}
@@ -110,7 +112,7 @@ func (e *Erase) erasure(tenant string) (store.NewErasure, *webhook.ValidationErr
 		invalid.Add("/from", "must be after the year 2000")
 	}
 	switch span := n.Range.To.Sub(n.Range.From); {
-	case e.From.IsZero() && e.Path.Given(): // said already
+	case e.From.IsZero() && e.Path.Given(): // reported already
 	case span <= 0:
 		invalid.Add("/from", "must be before to, and in the past")
 	case e.Path.Given() && span > maxErasedSpan:
@@ -147,7 +149,7 @@ func (e *Erase) path(invalid *webhook.ValidationError) string {
 	return e.Path.Value
 }
 
-// printable reports whether the database can hold a text.
+// printable reports whether the database can store a text.
 func printable(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 // List returns the tenant's erasures, newest first.
@@ -155,12 +157,13 @@ func (s *Erasures) List(ctx context.Context, c *Caller, page store.Page) (list [
 	return s.erasures.List(ctx, c.Tenant, page)
 }
 
-// Get returns one of the tenant's erasures. The error is webhook.ErrNotFound.
+// Get returns one of the tenant's erasures. It returns webhook.ErrNotFound if there is none.
 func (s *Erasures) Get(ctx context.Context, c *Caller, id uuid.UUID) (store.Erasure, error) {
 	return s.erasures.Get(ctx, c.Tenant, id)
 }
 
-// Cancel has no more events looked for. The errors are *store.ReplayError where it has ended, and webhook.ErrNotFound.
+// Cancel stops the search for further events. It returns a *store.ReplayError if the erasure has ended, and
+// webhook.ErrNotFound if there is none.
 func (s *Erasures) Cancel(ctx context.Context, c *Caller, id uuid.UUID) (store.Erasure, error) {
 	return s.erasures.Cancel(ctx, c.Actor(), c.Tenant, id)
 }

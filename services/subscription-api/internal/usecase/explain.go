@@ -11,11 +11,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 )
 
-// Outcomes of an explanation beyond the states of deliveries.
+// Outcomes of an explanation in addition to the states of deliveries.
 const (
-	// NotMatched says that the hook as it is now does not want the event.
+	// NotMatched says that the hook, as currently configured, does not want the event.
 	NotMatched = "not_matched"
-	// NotRecorded says that the hook as it is now wants the event, and that there is no delivery of it.
+	// NotRecorded says that the hook, as currently configured, wants the event, but that no delivery is recorded.
 	NotRecorded = "not_recorded"
 )
 
@@ -26,13 +26,13 @@ const maxDeleted = 250
 type Explained struct {
 	// Outcome is the delivery's state, NotMatched or NotRecorded.
 	Outcome string
-	// Reason is one fixed word and Detail is for people; both may be empty.
+	// Reason is one fixed word, and Detail is for people; both may be empty.
 	Reason, Detail string
-	// Delivery is what the ledger has; nil where the outcome follows from the hook as it is now.
+	// Delivery is the recorded delivery; nil if the outcome follows from the hook's current configuration.
 	Delivery *webhook.Delivery
 }
 
-// FindEvent returns a published event. What cannot be an event's id names nothing: the error is webhook.ErrNotFound.
+// FindEvent returns a published event. It returns webhook.ErrNotFound if there is none, or the id is invalid.
 func (s *Deliveries) FindEvent(ctx context.Context, c *Caller, id string) (webhook.Event, error) {
 	if len(id) > 2*webhook.MaxEventIDLength+1 || !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
 		return webhook.Event{}, webhook.ErrNotFound

@@ -18,22 +18,23 @@ import (
 )
 
 const (
-	// exportPage is how many rows are looked up at once.
+	// exportPage is the number of rows per look-up.
 	exportPage = 500
-	// sharePatience is how long a page of what is written page by page waits for the caller's share, and shareAgain how soon that is asked for again.
+	// sharePatience is how long each page of a stream waits for the caller's share of look-ups, and shareAgain the
+	// interval of asking for it.
 	sharePatience, shareAgain = 30 * time.Second, 200 * time.Millisecond
 )
 
-// ExportFormat is what a file is written as.
+// ExportFormat is the format of an exported file.
 type ExportFormat string
 
-// Formats of files: comma-separated values (RFC 4180) with a head, and JSON, a row on a line.
+// Formats of files: comma-separated values (RFC 4180) with a header line, and JSON with one row per line.
 const (
 	CSV    ExportFormat = "csv"
 	NDJSON ExportFormat = "ndjson"
 )
 
-// Export is a list that is written whole, newest first, a page after the other, so that it takes no more memory than a page.
+// Export writes a complete list, newest first. It proceeds page by page, so it needs no more memory than one page.
 type Export struct {
 	cases   *core
 	caller  Caller
@@ -43,13 +44,13 @@ type Export struct {
 	first *exportedPage
 }
 
-// exportedPage are the values of some rows, by column, and where the next page begins; nil after the last one.
+// exportedPage has the values of some rows, by column, and where the next page begins; nil after the last page.
 type exportedPage struct {
 	rows [][]any
 	next *Position
 }
 
-// column is one of a file: its name, and its value of a row.
+// column is a column of a file: its name, and how to get its value from a row.
 type column[T any] struct {
 	name  string
 	value func(*T) any
@@ -81,15 +82,15 @@ func newExport[T any](s *core, c *Caller, columns []column[T], position func(*T)
 	return e
 }
 
-// Begin looks the first page up, so that what is wrong with what was asked for is known before anything is written.
+// Begin looks up the first page, so that errors in the request are known before anything is written.
 func (e *Export) Begin(ctx context.Context) error {
 	p, err := e.shared(ctx, Page{Limit: exportPage}, e.cases.LookUp)
 	e.first = &p
 	return err
 }
 
-// Write writes at most so many rows, all where most is 0. The caller's share of looking things up is taken for each page anew, and none is held
-// while out takes it; flush is called after each.
+// Write writes at most most rows, or all if most is 0. It takes the caller's share of look-ups for each page anew,
+// and holds none while it writes to out. It calls flush after each page.
 func (e *Export) Write(ctx context.Context, format ExportFormat, most int, out io.Writer, flush func() error) error {
 	buffered := bufio.NewWriter(out)
 	write := e.jsonRows(buffered)
@@ -129,7 +130,7 @@ func (e *Export) Write(ctx context.Context, format ExportFormat, most int, out i
 	}
 }
 
-// shared looks a page up within the caller's share.
+// shared looks up a page within the caller's share of look-ups.
 func (e *Export) shared(ctx context.Context, at Page, share func(context.Context, *Caller) (func(), error)) (exportedPage, error) {
 	release, err := share(ctx, &e.caller)
 	if err != nil {
@@ -139,7 +140,8 @@ func (e *Export) shared(ctx context.Context, at Page, share func(context.Context
 	return daemon.Within(ctx, SearchTimeout+storeTimeout, func(ctx context.Context) (exportedPage, error) { return e.page(ctx, at) })
 }
 
-// waitForShare waits for the caller's share of looking things up: what has been begun is not given up because of another look-up.
+// waitForShare waits for the caller's share of look-ups, so that a stream that has begun is not aborted because of
+// another look-up.
 func (s *core) waitForShare(ctx context.Context, c *Caller) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, sharePatience)
 	defer cancel()
@@ -160,7 +162,7 @@ func (e *Export) jsonRows(out io.Writer) func([]any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	return func(row []any) error {
-		if row == nil { // there is no head
+		if row == nil { // without a header line
 			return nil
 		}
 		fields := make(map[string]any, len(row))
@@ -188,7 +190,7 @@ func (e *Export) csvRows(out io.Writer) func([]any) error {
 	}
 }
 
-// cellOf is a value as a cell. What a spreadsheet would take for a formula begins with an apostrophe.
+// cellOf formats a value for a cell. It prefixes an apostrophe to what a spreadsheet would take for a formula.
 func cellOf(value any) string {
 	var text string
 	switch v := value.(type) {
@@ -229,14 +231,14 @@ func (s *Deliveries) Export(c *Caller, f DeliveryFilter) *Export {
 		})
 }
 
-// tried is an attempt with the delivery that it was made for.
+// tried is an attempt with its delivery.
 type tried struct {
 	webhook.Attempt
 
 	delivery *webhook.Delivery
 }
 
-// ExportAttempts is the attempts of the tenant's deliveries.
+// ExportAttempts exports the attempts of the tenant's deliveries.
 func (s *Deliveries) ExportAttempts(c *Caller, f DeliveryFilter) *Export {
 	mask := s.MaskFor(c)
 	columns := []column[tried]{
@@ -266,7 +268,8 @@ func (s *Deliveries) ExportAttempts(c *Caller, f DeliveryFilter) *Export {
 		})
 }
 
-// attemptsPage is the page of the attempts of a page of deliveries. It goes on after the last delivery, which may have none.
+// attemptsPage returns the attempts of a page of deliveries. The next page continues after the last delivery, even if
+// that has no attempts.
 func attemptsPage(found *Scanned[webhook.Delivery], attempts []webhook.Attempt) Scanned[tried] {
 	of := map[uuid.UUID]*webhook.Delivery{}
 	for i := range found.List {
@@ -282,7 +285,7 @@ func attemptsPage(found *Scanned[webhook.Delivery], attempts []webhook.Attempt) 
 	return page
 }
 
-// ExportAudit is the changes in the caller's scope.
+// ExportAudit exports the audit entries in the caller's scope.
 func (s *Access) ExportAudit(ctx context.Context, c *Caller, f AuditFilter) (*Export, error) {
 	names, err := s.ActorNames(ctx, c.Scope())
 	if err != nil {

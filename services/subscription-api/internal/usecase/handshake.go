@@ -13,21 +13,21 @@ import (
 )
 
 const (
-	// HandshakeTimeout bounds what asking receivers adds to saving a hook.
+	// HandshakeTimeout bounds how much longer saving a hook takes because of handshakes.
 	HandshakeTimeout = 2*attempt.HandshakeTimeout + 4*storeTimeout
 
-	// A tenant may ask so many receivers at once, and another so often.
+	// A tenant may make this many handshakes at once, and one more per interval.
 	handshakeBurst = 100
 	handshakeEvery = time.Second
 )
 
-// proofs are the origins that a hook may get: those that receivers have agreed for, or that need not be asked.
+// proofs are the origins that a hook may send to: the receivers have agreed, or need not be asked.
 type proofs struct {
-	all     bool // nobody is to be asked
+	all     bool // no receiver has to be asked
 	origins []string
 }
 
-// cover reports whether a change from before, nil for a new hook, to after sends nowhere else.
+// cover checks that a change sends to no other origins than those; before is nil for a new hook.
 func (p proofs) cover(before, after *webhook.Hook) error {
 	if p.all {
 		return nil
@@ -40,7 +40,7 @@ func (p proofs) cover(before, after *webhook.Hook) error {
 	return nil
 }
 
-// unproven are the destinations with another origin than the hook had before; all of a new one.
+// unproven returns the destinations whose origin the hook did not have before; for a new hook, all of them.
 func unproven(before, after *webhook.Hook) []webhook.Destination {
 	var had []string
 	if before != nil {
@@ -51,8 +51,8 @@ func unproven(before, after *webhook.Hook) []webhook.Destination {
 	return slices.DeleteFunc(after.Destinations(), func(d webhook.Destination) bool { return slices.Contains(had, webhook.OriginOf(d.URL)) })
 }
 
-// handshake asks the receivers at the destinations that are new with the change, as the tenant's policy says, whether they want to be sent to. What they
-// answer instead is an error of the field. It is no part of a transaction, since a receiver may take its time.
+// handshake makes the handshakes that the tenant's policy requires for new destinations. A receiver that does not
+// agree is an error of the field. It must not be called in a transaction, because a receiver may take its time.
 func (s *core) handshake(ctx context.Context, c *Caller, before, after *webhook.Hook) (p proofs, err error) {
 	asked := unproven(before, after)
 	if len(asked) == 0 {
@@ -88,7 +88,8 @@ func (s *core) handshake(ctx context.Context, c *Caller, before, after *webhook.
 	return p, invalid.OrNil()
 }
 
-// ask makes one handshake, and writes it to the audit log. A receiver that does not agree is one of invalid's errors.
+// ask makes one handshake, and records it in the audit log. If the receiver does not agree, it adds an error to
+// invalid.
 func (s *core) ask(ctx context.Context, c *Caller, h *webhook.Hook, d webhook.Destination, invalid *webhook.ValidationError) error {
 	origin := ""
 	if public, err := url.Parse(s.PublicURL); err == nil {

@@ -21,16 +21,16 @@ type Optional[T any] struct {
 	Value T
 }
 
-// Given reports a value that is not null.
+// Given reports whether the field has a value that is not null.
 func (o *Optional[T]) Given() bool { return o.Set && !o.Null }
 
-// Some is a field with a value.
+// Some returns a field with a value.
 func Some[T any](value T) Optional[T] { return Optional[T]{Set: true, Value: value} }
 
-// Null is a field that is null.
+// Null returns a field that is null.
 func Null[T any]() Optional[T] { return Optional[T]{Set: true, Null: true} }
 
-// HookChange are the fields of a hook that a caller sent: of a new hook, or those of a stored one that change.
+// HookChange has the fields of a hook that a caller sent, for a new hook or to change a stored one.
 type HookChange struct {
 	Name                  Optional[string]
 	EventType, EventTypes Optional[[]string]
@@ -40,41 +40,41 @@ type HookChange struct {
 	AdditionalHeaders     Optional[map[string]string]
 	Callback              Optional[*webhook.Callback]
 	RetryCountdownConfig  Optional[json.RawMessage]
-	// Config may have auth and tls as they are shown: their stored secrets stay then. Where KeepAuth or KeepTLS are set, Config
-	// has none, and the stored ones stay.
+	// Config may contain auth and tls as they are shown, in which case their stored secrets are kept. If KeepAuth or
+	// KeepTLS is set, Config has none, and the stored ones are kept.
 	Config            Optional[json.RawMessage]
 	KeepAuth, KeepTLS bool
 	IsActive          Optional[bool]
 	Status            Optional[string]
-	// Settings are the fields that have no place above and only a description (webhook.Fields), by name.
+	// Settings are the fields, by name, that only have a description (webhook.Fields) and no field above.
 	Settings map[string]json.RawMessage
-	// ReadOnly are fields that nobody can change, by name: they may be sent back as they were read.
+	// ReadOnly are read-only fields by name. A caller may send them back unchanged.
 	ReadOnly map[string]Optional[json.RawMessage]
-	// Replace says that absent fields get their defaults, except for what a reader never sees, the secret and the API key, and the
-	// status.
+	// Replace resets absent fields to their defaults, except for the status, and for the secret and the API key,
+	// which readers never see.
 	Replace bool
-	// Unreadable is what was sent for fields and cannot be read. These fields are absent.
+	// Unreadable has errors about fields that could not be parsed. These fields are absent.
 	Unreadable webhook.ValidationError
 }
 
-// hookEdit applies a change to hooks. It has what had to be looked up before.
+// hookEdit applies a change to a hook. It holds everything that had to be looked up first.
 type hookEdit struct {
 	*HookChange
 
 	urls egress.Policy
-	// thin says that the format thin can be had.
+	// thin says that the format thin is available.
 	thin  bool
-	types []catalogue.Type // that are known
+	types []catalogue.Type // known event types
 	// expressions are those of the tenant's hooks.
 	expressions map[uuid.UUID][]webhook.Expression
 
-	before  *webhook.Hook // the hook as it is stored; nil for a new one
+	before  *webhook.Hook // the stored hook; nil for a new one
 	invalid *webhook.ValidationError
 	kept    webhook.Kept // the secrets that were not sent
 }
 
-// newEdit looks up what the change cannot be judged without. The tenant's expressions, which count together, are looked up where the
-// change is to be saved.
+// newEdit looks up what is needed to check the change. It only looks up the tenant's expressions, whose costs are
+// limited together, if the change is to be saved.
 func (s *Hooks) newEdit(ctx context.Context, tenant string, change *HookChange, save bool) (*hookEdit, error) {
 	e := &hookEdit{HookChange: change, urls: s.URLs, thin: s.PublicURL != ""}
 	var err error
@@ -91,7 +91,8 @@ func (s *Hooks) newEdit(ctx context.Context, tenant string, change *HookChange, 
 	return e, nil
 }
 
-// builtIn reports whether every event type that is named is a built-in one or a pattern, so that nobody has to be asked.
+// builtIn reports whether all event types of the change are built in or patterns, so that the tenant's types need not
+// be looked up.
 func (c *HookChange) builtIn() bool {
 	for _, name := range slices.Concat(c.EventType.Value, c.EventTypes.Value) {
 		name = webhook.NormalizeEventType(name)
@@ -102,7 +103,7 @@ func (c *HookChange) builtIn() bool {
 	return true
 }
 
-// create makes the hook of a change that has all of it.
+// create makes a new hook from a change.
 func (e *hookEdit) create(tenant string) (webhook.Hook, error) {
 	h := webhook.Hook{Tenant: tenant, Status: webhook.Active}
 	return h, e.edit(&h)
@@ -115,7 +116,7 @@ func (e *hookEdit) apply(h *webhook.Hook) error {
 	return e.edit(h)
 }
 
-// edit writes the fields that were sent to the hook. The error is a *webhook.ValidationError with every field that is wrong.
+// edit writes the sent fields to the hook. The error is a *webhook.ValidationError that lists every invalid field.
 func (e *hookEdit) edit(h *webhook.Hook) error {
 	e.invalid = &webhook.ValidationError{}
 	e.kept = webhook.Kept{APIKey: !e.APIKey.Set, Headers: !e.AdditionalHeaders.Set, Auth: !e.Config.Set, TLS: !e.Config.Set}
@@ -148,8 +149,8 @@ func (e *hookEdit) edit(h *webhook.Hook) error {
 	return e.invalid.OrNil()
 }
 
-// news leaves out what is wrong with the stored hook already, in a part that this change does not touch: a hook from before a rule
-// can still be paused or renamed.
+// news drops errors that the stored hook already has in parts that this change does not touch. So a hook that is
+// older than a rule can still be paused or renamed.
 func (e *hookEdit) news(err error) error {
 	found, ok := err.(*webhook.ValidationError) //nolint:errorlint // Validate returns it as it is
 	touched := e.Config.Set || e.AdditionalHeaders.Set || e.APIKey.Set || e.SecretKey.Set || e.Replace
@@ -164,7 +165,7 @@ func (e *hookEdit) news(err error) error {
 	return found.OrNil()
 }
 
-// firstOfEach are the errors so far, one for each pointer: what could not be read is not judged, too.
+// firstOfEach returns the first error for each pointer, so that a field that could not be parsed has no second error.
 func (e *hookEdit) firstOfEach() []webhook.FieldError {
 	seen := map[string]bool{}
 	for _, f := range e.Unreadable.Fields {
@@ -177,7 +178,7 @@ func (e *hookEdit) firstOfEach() []webhook.FieldError {
 	})...)
 }
 
-// typesPointer is that of the field by which the caller sent the event types.
+// typesPointer returns the pointer of the field in which the caller sent the event types.
 func (e *hookEdit) typesPointer() string {
 	if e.EventTypes.Given() {
 		return "/event_types"
@@ -185,7 +186,7 @@ func (e *hookEdit) typesPointer() string {
 	return "/event_type"
 }
 
-// nameEventTypes lets errors of the event types point at the field that the caller sent.
+// nameEventTypes makes errors about the event types point at the field that the caller sent.
 func (e *hookEdit) nameEventTypes(err error) {
 	invalid, ok := err.(*webhook.ValidationError) //nolint:errorlint // Validate returns it as it is
 	if !ok {
@@ -198,8 +199,8 @@ func (e *hookEdit) nameEventTypes(err error) {
 	}
 }
 
-// setEventTypes takes event_type, event_types, or both. Of a whole hook that was read, changed and written back, the spelling that
-// differs from what is stored is the change.
+// setEventTypes applies event_type, event_types, or both. If both are sent, as after reading and writing back a hook,
+// the one that differs from the stored types is the change.
 func (e *hookEdit) setEventTypes(h *webhook.Hook) {
 	one, many := webhook.CanonicalEventTypes(e.EventType.Value), webhook.CanonicalEventTypes(e.EventTypes.Value)
 	switch {
@@ -262,13 +263,13 @@ func (e *hookEdit) setSecrets(h *webhook.Hook) {
 	}
 }
 
-// placed are the names of the fields that have a place in HookChange.
+// placed are the names of the fields that HookChange has a field for.
 var placed = []string{
 	"name", "event_type", "event_types", "target_url", "notification_type", "secret_key", "api_key", "additional_headers", "callback",
 	"retry_countdown_config", "config", "is_active", "status",
 }
 
-// setSettings sets the fields that only their descriptions know.
+// setSettings sets the fields that only have a description.
 func (e *hookEdit) setSettings(h *webhook.Hook) {
 	for _, f := range webhook.Fields() {
 		raw, sent := e.Settings[f.Name]
@@ -299,7 +300,7 @@ func (e *hookEdit) setConfig(h *webhook.Hook, raw json.RawMessage) {
 	h.Config = config
 }
 
-// setStatus takes is_active and status. People set active and paused; disabled is ours.
+// setStatus applies is_active and status. People can set active and paused; only Whisperer sets disabled.
 func (e *hookEdit) setStatus(h *webhook.Hook) {
 	now := h.Status
 	wanted, word := now, webhook.HookStatus(strings.ToLower(e.Status.Value))
@@ -338,7 +339,7 @@ func (e *hookEdit) agreedStatus(now, word webhook.HookStatus, active bool) webho
 	return now
 }
 
-// check adds what is wrong beyond the rules that need no look-up, and gives the hook its canonical URL.
+// check adds errors of rules that need a look-up, and sets the hook's canonical URL.
 func (e *hookEdit) check(h *webhook.Hook) {
 	for _, t := range h.EventTypes {
 		stored := e.before != nil && slices.Contains(e.before.EventTypes, t)

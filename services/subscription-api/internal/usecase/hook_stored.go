@@ -10,9 +10,9 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// restoreSecrets puts the stored secrets back into an auth and a tls that are as they were shown, so that what was read can be
-// written back, and tells where it did so. Where anything else has changed, the URL that a password is sent to for example, a
-// secret has to be sent again.
+// restoreSecrets puts stored secrets back into an auth and a tls that equal what is shown, so that a hook that was
+// read can be written back. It reports where it did so. If anything else in them has changed, such as the URL that a
+// password is sent to, the secrets must be sent again.
 func restoreSecrets(config json.RawMessage, stored *webhook.Config) (whole json.RawMessage, auth, tls bool) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(config, &members) != nil {
@@ -42,13 +42,13 @@ func put(members map[string]json.RawMessage, name string, value any) bool {
 	return err == nil
 }
 
-// isShown reports whether a member is what is shown of the stored value.
+// isShown reports whether a member equals what is shown of the stored value.
 func isShown(member json.RawMessage, shown any) bool {
 	text, err := json.Marshal(shown)
 	return err == nil && webhook.SameJSON(member, text)
 }
 
-// checkReadOnly lets through what a caller read and writes back unchanged.
+// checkReadOnly accepts read-only fields that a caller has read and writes back unchanged.
 func (e *hookEdit) checkReadOnly() {
 	for name, sent := range e.ReadOnly {
 		if sent.Set && (e.before == nil || !equalJSON(&sent, readOnlyValue(e.before, name))) {

@@ -19,12 +19,12 @@ import (
 type Changed struct {
 	webhook.Hook
 
-	// WasDisabled says that it was disabled before, so that there may be something to recover.
+	// WasDisabled says that the hook was disabled before, so there may be something to recover.
 	WasDisabled bool
 }
 
-// Create stores a new hook. With a key that was used before for the same request it returns that request's hook. The errors
-// beyond *webhook.ValidationError are *webhook.ConflictError, store.ErrQuota and store.ErrKeyReused.
+// Create stores a new hook. If the same request was made with the key before, it returns that request's hook. In
+// addition to *webhook.ValidationError, the errors are *webhook.ConflictError, store.ErrQuota and store.ErrKeyReused.
 func (s *Hooks) Create(ctx context.Context, c *Caller, change *HookChange, key store.IdempotencyKey) (webhook.Hook, error) {
 	h, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (h webhook.Hook, err error) {
 		e, err := s.newEdit(ctx, c.Tenant, change, true)
@@ -36,7 +36,7 @@ func (s *Hooks) Create(ctx context.Context, c *Caller, change *HookChange, key s
 	if err != nil {
 		return webhook.Hook{}, err
 	}
-	if !h.Config.Signature.Message() { // else keys would be made for a hook that its receiver does not want
+	if !h.Config.Signature.Message() { // otherwise keys would be created for a hook that its receiver does not agree to
 		created, err := s.create(ctx, c, &h, key, s.hooks.CreateUnasked)
 		if !errors.Is(err, store.ErrHandshake) {
 			return created, err
@@ -48,11 +48,12 @@ func (s *Hooks) Create(ctx context.Context, c *Caller, change *HookChange, key s
 	return s.create(ctx, c, &h, key, s.hooks.Create)
 }
 
-// create has a hook stored.
+// create stores a hook.
 func (s *Hooks) create(ctx context.Context, c *Caller, h *webhook.Hook, key store.IdempotencyKey,
 	create func(context.Context, store.Actor, webhook.Hook, int, store.IdempotencyKey) (webhook.Hook, error),
 ) (webhook.Hook, error) {
-	return daemon.Within(ctx, CreateTimeout, func(ctx context.Context) (webhook.Hook, error) { // who creates many hooks at once waits for their turn in a transaction
+	// Concurrent creations wait for each other in a transaction.
+	return daemon.Within(ctx, CreateTimeout, func(ctx context.Context) (webhook.Hook, error) {
 		if err := s.needSigningKeys(ctx, c, h); err != nil {
 			return webhook.Hook{}, err
 		}
@@ -60,12 +61,12 @@ func (s *Hooks) create(ctx context.Context, c *Caller, h *webhook.Hook, key stor
 	})
 }
 
-// Change changes a stored hook, if it has the version. The errors beyond *webhook.ValidationError are webhook.ErrNotFound,
-// webhook.ErrVersion, *webhook.ConflictError and *store.UnreadableError.
+// Change changes a stored hook if it has the version. In addition to *webhook.ValidationError, the errors are
+// webhook.ErrNotFound, webhook.ErrVersion, *webhook.ConflictError and *store.UnreadableError.
 func (s *Hooks) Change(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, change *HookChange) (Changed, error) {
 	type prepared struct {
 		edit          *hookEdit
-		before, after *webhook.Hook // where it may be sent elsewhere than before; else nil
+		before, after *webhook.Hook // set if the change may add a destination
 	}
 	p, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (p prepared, err error) {
 		if p.edit, err = s.newEdit(ctx, c.Tenant, change, true); err != nil || !change.TargetURL.Set && !change.Callback.Set {
@@ -76,7 +77,7 @@ func (s *Hooks) Change(ctx context.Context, c *Caller, id uuid.UUID, version sto
 			return p, err
 		}
 		after := before
-		if p.edit.apply(&after) == nil { // else the update says what is wrong, after it has looked at the version
+		if p.edit.apply(&after) == nil { // otherwise the update reports the errors, after it has checked the version
 			p.before, p.after = &before, &after
 		}
 		return p, nil
@@ -106,7 +107,7 @@ func (s *Hooks) Change(ctx context.Context, c *Caller, id uuid.UUID, version sto
 	})
 }
 
-// Check reports what Create would find wrong with a hook, but for what depends on the tenant's other hooks.
+// Check reports the errors that Create would find in a hook, except those that depend on the tenant's other hooks.
 func (s *Hooks) Check(ctx context.Context, c *Caller, change *HookChange) error {
 	e, err := s.newEdit(ctx, c.Tenant, change, false)
 	if err != nil {
@@ -116,11 +117,10 @@ func (s *Hooks) Check(ctx context.Context, c *Caller, change *HookChange) error 
 	return err
 }
 
-// maxPause is how far ahead the end of a pause may be.
+// maxPause bounds the length of a pause.
 const maxPause = 366 * 24 * time.Hour
 
-// Pause pauses a hook, if it has the version: until a time, when it becomes active again by itself, or, where that is zero, until
-// somebody ends it.
+// Pause pauses a hook, if it has the version, until the given time. A zero time means until somebody resumes it.
 func (s *Hooks) Pause(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, until time.Time) (Changed, error) {
 	if now := time.Now(); !until.IsZero() && (!until.After(now) || until.After(now.Add(maxPause))) {
 		p := &webhook.ValidationError{}
@@ -149,17 +149,17 @@ func (s *Hooks) update(ctx context.Context, c *Caller, id uuid.UUID, version sto
 	return out, err
 }
 
-// Algorithms of secrets that RotateSecret makes.
+// Algorithms of secrets that RotateSecret generates.
 const (
 	AlgorithmHMAC    = "hmac-sha256" // signs v1
 	AlgorithmEd25519 = "ed25519"     // signs v1a
 )
 
-// Rotation says which secret a hook is to have.
+// Rotation says which secret a hook gets.
 type Rotation struct {
-	// Secret is the new one; a secret of the algorithm is made where it is not given.
+	// Secret is the new secret; if it is absent, one is generated.
 	Secret Optional[string]
-	// Algorithm is AlgorithmHMAC where it is not given.
+	// Algorithm is that of a generated secret; if it is absent, AlgorithmHMAC.
 	Algorithm Optional[string]
 }
 
@@ -167,13 +167,13 @@ type Rotation struct {
 type Rotated struct {
 	webhook.Hook
 
-	// Secret is the new one, which is shown this once.
+	// Secret is the new secret, which is only shown this once.
 	Secret string
-	// OldUntil is until when the one before signs, too; zero where there was none.
+	// OldUntil is until when the previous secret signs as well; zero if there was none.
 	OldUntil time.Time
 }
 
-// RotateSecret gives a hook a new secret, if it has the version. The one before signs for some time beside it.
+// RotateSecret gives a hook a new secret, if it has the version. The previous one also signs for some time.
 func (s *Hooks) RotateSecret(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, r Rotation) (out Rotated, err error) {
 	if out.Secret, err = r.secret(); err != nil {
 		return out, err
@@ -205,7 +205,7 @@ func (r *Rotation) secret() (string, error) {
 	return "", invalid
 }
 
-// checkKey complains about a secret that nothing can be signed with.
+// checkKey reports a secret that cannot be used for signing.
 func checkKey(secret string) error {
 	invalid := &webhook.ValidationError{}
 	if _, err := signature.ParseKey(secret); err != nil {
@@ -214,7 +214,7 @@ func checkKey(secret string) error {
 	return invalid.OrNil()
 }
 
-// PublicKey is the public half of an ed25519 secret, and nil for other secrets.
+// PublicKey returns the public half of an ed25519 secret, or nil for other secrets.
 func PublicKey(secret string) *string {
 	key, err := signature.ParseKey(secret)
 	if err != nil || key.Public() == "" {
@@ -232,34 +232,35 @@ func addUnknownType(into *webhook.ValidationError, pointer, name string, types [
 	into.Add(pointer, "%q is not a known event type; the nearest are %s", webhook.Clip(name), strings.Join(catalogue.Nearest(name, names, 3), ", "))
 }
 
-// Delete deletes a hook, if it has the version; its deliveries end. The errors are webhook.ErrNotFound and webhook.ErrVersion.
+// Delete deletes a hook, if it has the version, and ends its deliveries. The errors are webhook.ErrNotFound and
+// webhook.ErrVersion.
 func (s *Hooks) Delete(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion) error {
 	return s.hooks.Delete(ctx, c.Actor(), c.Tenant, id, version)
 }
 
-// DeleteSoon deletes a hook so that it can be undone for a moment: its deliveries stop at once and end with that moment. The error is
-// webhook.ErrNotFound.
+// DeleteSoon deletes a hook in a way that can be undone for a short time. Its deliveries stop at once, and end when
+// that time is over. It returns webhook.ErrNotFound if there is no such hook.
 func (s *Hooks) DeleteSoon(ctx context.Context, c *Caller, id uuid.UUID) error {
 	return s.hooks.DeleteSoon(ctx, c.Actor(), c.Tenant, id)
 }
 
-// Deleted returns a hook whose deletion can still be undone. The error is webhook.ErrNotFound where there is none.
+// Deleted returns a hook whose deletion can still be undone, or webhook.ErrNotFound.
 func (s *Hooks) Deleted(ctx context.Context, c *Caller, id uuid.UUID) (store.DeletedHook, error) {
 	return s.hooks.Deleted(ctx, c.Tenant, id)
 }
 
-// Undelete brings back a hook that was deleted a moment ago. The errors are webhook.ErrNotFound where it is too late, and a
+// Undelete restores a hook that was just deleted. It returns webhook.ErrNotFound if it is too late, or a
 // *webhook.ConflictError.
 func (s *Hooks) Undelete(ctx context.Context, c *Caller, id uuid.UUID) error {
 	return s.hooks.Undelete(ctx, c.Actor(), c.Tenant, id)
 }
 
-// CountStatuses says how many hooks SetStatuses would change.
+// CountStatuses returns how many hooks SetStatuses would change.
 func (s *Hooks) CountStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
 	return s.hooks.CountStatusChange(ctx, c.Tenant, change)
 }
 
-// SetStatuses pauses or resumes many hooks at once, and says how many.
+// SetStatuses pauses or resumes many hooks at once, and returns how many.
 func (s *Hooks) SetStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
 	return s.hooks.SetStatuses(ctx, c.Actor(), c.Tenant, change)
 }

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// manifestDay is how far back a manifest goes that does not say from when.
+	// manifestDay is the default length of a manifest's range.
 	manifestDay = 24 * time.Hour
 	// manifestPageTime bounds the look-up of one page.
 	manifestPageTime = 10 * time.Second
 )
 
-// Manifest is what was sent to a hook; Write streams it.
+// Manifest lists what was sent to a hook; Write streams it.
 type Manifest struct {
 	cases  *core
 	caller Caller
@@ -28,8 +28,8 @@ type Manifest struct {
 	when   store.TimeRange // of the events' publication
 }
 
-// ManifestRange completes the range of a manifest: without an end it ends a minute ago, when all is recorded, and without a
-// beginning it begins a day before its end.
+// ManifestRange completes the range of a manifest. By default it ends a minute ago, when everything is recorded, and
+// begins a day before its end.
 func ManifestRange(r store.TimeRange, now time.Time) store.TimeRange {
 	if r.To.IsZero() {
 		r.To = now.Add(-store.Settled)
@@ -40,15 +40,15 @@ func ManifestRange(r store.TimeRange, now time.Time) store.TimeRange {
 	return r
 }
 
-// NewManifest prepares the manifest of a hook and a range that has both ends. The errors are webhook.ErrNotFound and
+// NewManifest prepares the manifest of a hook for a range that has both ends. The errors are webhook.ErrNotFound and
 // *store.UnreadableError.
 func (s *Deliveries) NewManifest(ctx context.Context, c *Caller, hook uuid.UUID, r store.TimeRange) (*Manifest, error) {
 	h, err := s.hooks.Get(ctx, c.Tenant, hook)
 	return &Manifest{cases: s.core, caller: *c, hook: h, when: r}, err
 }
 
-// Write hands the lines to emit, page by page, and returns the last line. No connection to the database is held while emit writes,
-// and the caller's share of looking things up is taken for each page anew.
+// Write passes the lines to emit, page by page, and returns the last line. No database connection is held while emit
+// runs, and the caller's share of look-ups is taken for each page anew.
 func (m *Manifest) Write(ctx context.Context, emit func(lines []byte) error) (api.ManifestEnd, error) {
 	summary, err := proof.Write(ctx, m.hook.ID, m.when, m.page, emit)
 	if err != nil {

@@ -9,16 +9,16 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// defaultRange is how far back a list of what happened goes when it is not said.
+// defaultRange is the default range of lists of history.
 const defaultRange = 7 * 24 * time.Hour
 
 // ParameterError says what is wrong with a parameter of a list.
 type ParameterError struct{ Name, Detail string }
 
-// Error names the parameter.
+// Error returns the parameter and the detail.
 func (e *ParameterError) Error() string { return e.Name + " " + e.Detail }
 
-// ReadTime reads a time of RFC 3339 within the years that the database can mean something by; zero for an empty text.
+// ReadTime parses an RFC 3339 time within the years that the database supports. An empty text is the zero time.
 func ReadTime(name, s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
@@ -30,7 +30,7 @@ func ReadTime(name, s string) (time.Time, error) {
 	return t.UTC(), CheckYear(name, t)
 }
 
-// CheckYear refuses times that the database can mean nothing by.
+// CheckYear refuses times that the database does not support.
 func CheckYear(name string, t time.Time) error {
 	if y := t.UTC().Year(); y < 2000 || y > 2200 {
 		return &ParameterError{name, "must be between the years 2000 and 2200"}
@@ -38,7 +38,7 @@ func CheckYear(name string, t time.Time) error {
 	return nil
 }
 
-// ReadRange reads from and to. Without from, the range begins seven days before its end.
+// ReadRange parses from and to. Without from, the range begins seven days before its end.
 func ReadRange(from, to string, now time.Time) (r TimeRange, err error) {
 	if r.From, err = ReadTime("from", from); err != nil {
 		return r, err
@@ -49,7 +49,7 @@ func ReadRange(from, to string, now time.Time) (r TimeRange, err error) {
 	return CompleteRange(r, now)
 }
 
-// CompleteRange begins a range without a beginning seven days before its end, or before now.
+// CompleteRange sets a missing beginning to seven days before the end of the range, or before now.
 func CompleteRange(r TimeRange, now time.Time) (TimeRange, error) {
 	switch {
 	case !r.From.IsZero() && !r.To.IsZero() && !r.From.Before(r.To):
@@ -62,7 +62,7 @@ func CompleteRange(r TimeRange, now time.Time) (TimeRange, error) {
 	return r, nil
 }
 
-// ReadHTTPStatus reads a parameter that is an HTTP status; nil for an empty text.
+// ReadHTTPStatus parses a parameter that is an HTTP status. An empty text is nil.
 func ReadHTTPStatus(name, s string) (*int, error) {
 	if s == "" {
 		return nil, nil //nolint:nilnil // not given
@@ -74,7 +74,7 @@ func ReadHTTPStatus(name, s string) (*int, error) {
 	return &n, nil
 }
 
-// ReadID reads a parameter that is an id; uuid.Nil for an empty text.
+// ReadID parses a parameter that is an id. An empty text is uuid.Nil.
 func ReadID(name, s string) (uuid.UUID, error) {
 	if s == "" {
 		return uuid.Nil, nil
@@ -86,14 +86,14 @@ func ReadID(name, s string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// ParseID reads an id with its dashes, or without them as Python's hex writes it.
+// ParseID parses an id with or without dashes; Python's hex has none.
 func ParseID(s string) (uuid.UUID, bool) {
 	const plain = 2 * len(uuid.UUID{})
 	id, err := uuid.Parse(s)
 	return id, err == nil && (len(s) == plain || len(s) == plain+4)
 }
 
-// ReadTypes reads the parameter event_type, which is a type or pattern; nil for an empty text.
+// ReadTypes parses the parameter event_type, which is a type or pattern. An empty text is nil.
 func ReadTypes(s string) ([]string, error) {
 	if s == "" {
 		return nil, nil
@@ -105,7 +105,7 @@ func ReadTypes(s string) ([]string, error) {
 	return []string{t}, nil
 }
 
-// ReadLabels reads the parameter label, which chooses hooks by their labels.
+// ReadLabels parses the parameter label, which selects hooks by their labels.
 func ReadLabels(s string) (webhook.LabelSelector, error) {
 	labels, err := webhook.ParseLabelSelector(s)
 	if err != nil {

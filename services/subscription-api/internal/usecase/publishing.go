@@ -2,8 +2,8 @@ package usecase
 
 import "context"
 
-// PublishedBefore finds what was published under the ids of events within a day. With a key it claims that first: the error is
-// store.ErrKeyReused where the key was used for something else.
+// PublishedBefore finds events that were published with these ids within a day. If there is a key, it claims that
+// first; it returns store.ErrKeyReused if the key was used for a different request.
 func (s *Deliveries) PublishedBefore(ctx context.Context, tenant string, key IdempotencyKey, events []Published) (map[EventKey]SeenEvent, error) {
 	if key.Key != "" {
 		if err := s.ledger.ClaimPublishKey(ctx, tenant, key); err != nil {

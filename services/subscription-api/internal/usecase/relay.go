@@ -15,37 +15,38 @@ import (
 )
 
 const (
-	// How many relays there are at once: in all, of one tenant and by one token.
+	// The maximum number of relays at once: in total, per tenant and per token.
 	maxRelays, maxTenantRelays, maxTokenRelays = 64, 16, 8
-	// relayPatience is how long one waits for another that was left to end.
+	// relayPatience is how long a new relay waits for one that is just ending.
 	relayPatience = 100 * time.Millisecond
-	// wishEvery is how often a relay is announced to the workers, which lets new workers learn of it; wishFor is how long an
-	// announcement counts.
+	// wishEvery is the interval of announcing a relay to the workers, so that new workers learn of it. wishFor is how
+	// long an announcement is valid.
 	wishEvery, wishFor = 2 * time.Second, 10 * time.Second
 )
 
-// RelayFilter narrows what a relay gets.
+// RelayFilter restricts what a relay gets.
 type RelayFilter struct {
-	// Hook is uuid.Nil for all of the tenant's.
+	// Hook is uuid.Nil for all of the tenant's hooks.
 	Hook uuid.UUID
-	// EventTypes are types and patterns in canonical spelling; none for any.
+	// EventTypes are types and patterns in canonical spelling; an empty list matches any.
 	EventTypes []string
 }
 
-// Relay gets a copy of each request that workers make to the tenant's receivers from now on, as far as somebody reads them.
+// Relay gets a copy of each request that workers make to the tenant's receivers from now on. Copies that are not read
+// in time are dropped.
 type Relay struct {
 	bus    *bus.Bus
 	copies *bus.Copies
 	wish   bus.Wish
-	// wishAt is when the workers have to be told again.
+	// wishAt is when the relay must be announced again.
 	wishAt time.Time
-	// data is what Next returns after it has told what is missing before that.
+	// data is what Next returns after it has reported how many copies are missing before it.
 	data    []byte
 	release func()
 }
 
-// OpenRelay makes a relay, which has to be closed. The errors are webhook.ErrNotFound for a hook that the tenant has not, *LimitError and
-// ErrUnavailable.
+// OpenRelay opens a relay, which must be closed. It returns webhook.ErrNotFound for a hook that the tenant does not
+// have, a *LimitError, or ErrUnavailable.
 func (s *Deliveries) OpenRelay(ctx context.Context, c *Caller, f RelayFilter) (_ *Relay, err error) {
 	if f.Hook != uuid.Nil {
 		if _, err := (&Hooks{s.core}).Get(ctx, c, f.Hook); err != nil {
@@ -92,14 +93,15 @@ func relayRefused(err error) error {
 	}
 }
 
-// Next returns an api.RelayMessage as JSON; nil where there is none for a while, so that the caller can see to other things.
+// Next returns an api.RelayMessage as JSON, or nil if there is none for a while, so that the caller can do other
+// things.
 func (r *Relay) Next(ctx context.Context) ([]byte, error) {
 	if data := r.data; data != nil {
 		r.data = nil
 		return data, nil
 	}
 	if now := time.Now(); !now.Before(r.wishAt) {
-		_ = r.bus.Relay().PublishWish(&r.wish) // said again soon
+		_ = r.bus.Relay().PublishWish(&r.wish) // repeated soon
 		r.wishAt = now.Add(wishEvery)
 	}
 	waiting, cancel := context.WithDeadline(ctx, r.wishAt)
@@ -120,7 +122,7 @@ func (r *Relay) Next(ctx context.Context) ([]byte, error) {
 // Close ends the relay.
 func (r *Relay) Close() {
 	r.wish.For = 0
-	_ = r.bus.Relay().PublishWish(&r.wish) // or it ends by itself
+	_ = r.bus.Relay().PublishWish(&r.wish) // otherwise the wish expires by itself
 	r.copies.Close()
 	r.release()
 }

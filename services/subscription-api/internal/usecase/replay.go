@@ -13,35 +13,36 @@ import (
 )
 
 const (
-	// DefaultReplayRate is in deliveries a second.
+	// DefaultReplayRate is in deliveries per second.
 	DefaultReplayRate = 100
-	// ReplayTimeout bounds counting what a replay is of.
+	// ReplayTimeout bounds counting the deliveries of a replay.
 	ReplayTimeout = 15 * time.Second
 
-	maxReplayRate   = 10_000 // deliveries a second
+	maxReplayRate   = 10_000 // deliveries per second
 	maxReplayReason = 500    // bytes
 )
 
-// Replay says which of a hook's deliveries are to be sent again.
+// Replay says which of a hook's deliveries to send again.
 type Replay struct {
-	// From and To are of when the events were published. To is a minute ago at the latest, which the zero time means too.
+	// From and To bound the time of publication. To is at most a minute ago, which is also its default.
 	From, To time.Time
-	// EventTypes are types and patterns; none for all.
+	// EventTypes are types and patterns; an empty list means all.
 	EventTypes []string
 	States     []webhook.DeliveryState
-	// IncludeMissing adds the events that the hook wants and that caused no delivery to it.
+	// IncludeMissing also includes events that the hook wants and that caused no delivery to it.
 	IncludeMissing bool
-	// Rate is in deliveries a second.
+	// Rate is in deliveries per second.
 	Rate   int
 	Reason string
 }
 
-// NewReplay is a replay of dead deliveries at the default rate.
+// NewReplay returns a replay of dead deliveries at the default rate.
 func NewReplay() Replay {
 	return Replay{States: []webhook.DeliveryState{webhook.Dead}, Rate: DefaultReplayRate}
 }
 
-// CountReplay returns what BeginReplay would begin, with its Total. No reason is needed, and the hook may be disabled.
+// CountReplay returns the job that BeginReplay would begin, with its Total. It needs no reason, and the hook may be
+// disabled.
 func (s *Jobs) CountReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Replay) (store.NewJob, error) {
 	n, invalid := r.job(c.Tenant, hook)
 	if err := invalid.OrNil(); err != nil {
@@ -55,13 +56,13 @@ func (s *Jobs) CountReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Rep
 	return n, err
 }
 
-// Counted is the job that a replay would be which was only counted.
+// Counted returns the job for a dry run of a replay.
 func Counted(c *Caller, n store.NewJob) *store.Job {
 	return &store.Job{NewJob: n, State: store.JobState(api.JobDryRun), Owner: c.Actor(), Counted: true}
 }
 
-// BeginReplay counts and begins a replay. The errors are *store.ReplayError where the hook is disabled or has a job that is not
-// finished, and webhook.ErrNotFound.
+// BeginReplay counts and begins a replay. It returns a *store.ReplayError if the hook is disabled or has an
+// unfinished job, and webhook.ErrNotFound if there is no such hook.
 func (s *Jobs) BeginReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Replay) (store.Job, error) {
 	n, invalid := r.job(c.Tenant, hook)
 	if n.Reason == "" {
@@ -83,7 +84,7 @@ func (s *Jobs) BeginReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Rep
 	return s.jobs.Create(ctx, c.Actor(), n)
 }
 
-// job is the replay as it is stored, and what is wrong with it.
+// job returns the replay as it is stored, and what is wrong with it.
 func (r *Replay) job(tenant string, hook uuid.UUID) (store.NewJob, *webhook.ValidationError) {
 	invalid := &webhook.ValidationError{}
 	n := store.NewJob{Reason: r.Reason, Rate: r.Rate, Replay: store.Replay{
@@ -127,18 +128,19 @@ func (r *Replay) job(tenant string, hook uuid.UUID) (store.NewJob, *webhook.Vali
 	return n, invalid
 }
 
-// Recovery counts what a hook missed while it was disabled last, and says which replay recovers it.
+// Recovery counts what a hook missed while it was last disabled, and says which replay recovers that.
 func (s *Jobs) Recovery(ctx context.Context, c *Caller, hook uuid.UUID) (store.Recovery, error) {
 	return s.jobs.FindRecovery(ctx, c.Tenant, hook)
 }
 
-// ReplayedBy chooses the deliveries that a job has handed over: those of its hook, time range and event types that were asked for again
-// since it began. One in that range which a person has retried by itself meanwhile is among them.
+// ReplayedBy selects the deliveries that a job has handed over: those of its hook, time range and event types for
+// which a replay was requested since the job began. They include deliveries that a person has retried individually
+// meanwhile.
 func ReplayedBy(j *Job) DeliveryFilter {
 	return DeliveryFilter{Hook: j.HookID, Range: j.Range, EventTypes: j.EventTypes, ReplayedSince: j.CreatedAt}
 }
 
-// Outcome counts the deliveries that a job has handed over by their state.
+// Outcome counts the deliveries that a job has handed over, by state.
 func (s *Jobs) Outcome(ctx context.Context, c *Caller, j *Job) (map[webhook.DeliveryState]int, error) {
 	return s.Stats.CountByState(ctx, c.Tenant, ReplayedBy(j))
 }

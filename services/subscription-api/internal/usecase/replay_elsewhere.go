@@ -11,20 +11,21 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Elsewhere says where a delivery is sent besides its hook's target, and how that request is signed: by a secret of its own, as the
-// hook's requests are, or not at all.
+// Elsewhere says where to send a delivery other than to its hook's target, and how to sign that request: with a
+// secret of its own, as the hook's requests are, or not at all.
 type Elsewhere struct {
 	TargetURL  Optional[string]
 	SecretKey  Optional[string]
 	SignAsHook bool
 }
 
-// ReplayElsewhere sends what a hook is sent of a delivery's event to another URL, once, as a test: it is no attempt of the delivery. What is
-// secret of the hook, its headers, API key, credentials and client certificate, stays here. The id is the delivery's, so that a receiver to which
-// somebody passes on what was signed as the hook signs has had it before.
+// ReplayElsewhere sends the request for a delivery to another URL, once, as a test. It does not count as an attempt
+// of the delivery. The hook's secrets are not sent: headers, API key, credentials and client certificate. The request
+// has the delivery's id; if it is signed as the hook signs and somebody forwards it to the hook's receiver, that
+// receiver recognizes it as a duplicate.
 //
-// The errors are *webhook.ValidationError, *store.ReplayError where there is nothing to be sent, *store.UnreadableError, *LimitError, webhook.ErrNotFound
-// and those of LookUp.
+// The errors are *webhook.ValidationError, *store.ReplayError if there is nothing to send, *store.UnreadableError,
+// *LimitError, webhook.ErrNotFound and those of LookUp.
 func (s *Deliveries) ReplayElsewhere(ctx context.Context, c *Caller, id uuid.UUID, to Elsewhere) (Tested, error) {
 	type prepared struct {
 		event        webhook.Event
@@ -72,7 +73,7 @@ func (s *Deliveries) ReplayElsewhere(ctx context.Context, c *Caller, id uuid.UUI
 	return Tested{TestResult: result, Event: p.event}, err
 }
 
-// refusedWithout is why nothing can be sent, where what is needed is not there.
+// refusedWithout converts the error for something that no longer exists into one that says why nothing can be sent.
 func refusedWithout(err error, reason string) error {
 	if errors.Is(err, webhook.ErrNotFound) {
 		return &store.ReplayError{Reason: reason}
@@ -80,7 +81,7 @@ func refusedWithout(err error, reason string) error {
 	return err
 }
 
-// hook is what the request is made by: the stored hook without what is for its receiver alone.
+// hook returns the hook that makes the request: the stored one without what is meant for its receiver alone.
 func (e *Elsewhere) hook(s *core, stored *webhook.Hook) (h webhook.Hook, err error) {
 	invalid := &webhook.ValidationError{}
 	h = *stored
@@ -111,7 +112,7 @@ func (e *Elsewhere) hook(s *core, stored *webhook.Hook) (h webhook.Hook, err err
 	return h, invalid.OrNil()
 }
 
-// signer is what the audit log says of the signature.
+// signer returns what the audit log says about the signature.
 func (e *Elsewhere) signer() string {
 	switch {
 	case e.SignAsHook:

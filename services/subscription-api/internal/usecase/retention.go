@@ -14,8 +14,8 @@ func (s *Erasures) Retention(ctx context.Context, c *Caller) ([]store.RetentionP
 	return s.retention.List(ctx, c.Tenant)
 }
 
-// SetRetention says for how many days payloads of an event type, or of those of a pattern, are kept; with null days, for as long as all
-// others. The error is *webhook.ValidationError.
+// SetRetention sets for how many days payloads of an event type, or of the types that a pattern matches, are kept.
+// Null days mean the installation's default. The error is *webhook.ValidationError.
 func (s *Erasures) SetRetention(ctx context.Context, c *Caller, eventType string, days Optional[int]) ([]store.RetentionPolicy, error) {
 	invalid := &webhook.ValidationError{}
 	if types := webhook.CanonicalEventTypes([]string{eventType}); eventType == "" || len(types) != 1 {

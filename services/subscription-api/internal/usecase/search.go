@@ -10,12 +10,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// SearchTimeout bounds a page of a search by what there is no index of.
+// SearchTimeout bounds a page of a search without an index.
 const SearchTimeout = 6 * time.Second
 
-// List returns a tenant's deliveries. Where it has to search for want of an index it does so within the caller's share, and
-// ends with less than a page when it has looked at enough. The errors are those of the store, store.ErrSlow among them, and of
-// daemon.Shares.
+// List returns a tenant's deliveries. If it has to search without an index, it does so within the caller's share, and
+// may return less than a page when it has examined enough. The errors are those of the store, among them
+// store.ErrSlow, and of daemon.Shares.
 func (s *Deliveries) List(ctx context.Context, c *Caller, f store.DeliveryFilter, page store.Page) (store.Scanned[webhook.Delivery], error) {
 	if !f.Scans() {
 		return whole(s.History.ListDeliveries(ctx, c.Tenant, f, page))
@@ -25,7 +25,7 @@ func (s *Deliveries) List(ctx context.Context, c *Caller, f store.DeliveryFilter
 	})
 }
 
-// Events lists a tenant's events, as List does.
+// Events lists a tenant's events in the same way as List.
 func (s *Deliveries) Events(ctx context.Context, c *Caller, f store.EventFilter, page store.Page) (store.Scanned[store.EventSummary], error) {
 	if !f.Scans() {
 		return whole(s.History.ListEvents(ctx, c.Tenant, f, page))
@@ -35,7 +35,7 @@ func (s *Deliveries) Events(ctx context.Context, c *Caller, f store.EventFilter,
 	})
 }
 
-// whole is a page of a list that is read from an index.
+// whole converts a page of a list that was read from an index.
 func whole[T any](list []T, more bool, err error) (store.Scanned[T], error) {
 	return store.Scanned[T]{List: list, More: more}, err
 }

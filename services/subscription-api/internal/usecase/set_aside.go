@@ -12,14 +12,14 @@ import (
 const (
 	// SetAsideTimeout bounds listing what is set aside.
 	SetAsideTimeout = 10 * time.Second
-	// PutBackTime is how long one request puts back what is set aside; what is left is put back by the next one.
+	// PutBackTime is how long one request may put entries back; the next request continues.
 	PutBackTime = 20 * time.Second
 
 	maxPutBack = 1000
 )
 
-// List returns ledger entries that are set aside, those with greater numbers than after, for operators: the error is
-// *ForbiddenError for others.
+// List returns ledger entries that are set aside and have numbers greater than after. It returns a *ForbiddenError
+// unless the caller is an operator.
 func (s *Ledger) List(ctx context.Context, c *Caller, after uint64, limit int) ([]bus.SetAside, error) {
 	if err := c.mustOperate(); err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (s *Ledger) List(ctx context.Context, c *Caller, after uint64, limit int) (
 	return s.Aside.List(ctx, after, limit)
 }
 
-// Count says how many entries are set aside, for operators.
+// Count returns how many entries are set aside. Only operators may ask.
 func (s *Ledger) Count(ctx context.Context, c *Caller) (uint64, error) {
 	if err := c.mustOperate(); err != nil {
 		return 0, err
@@ -35,13 +35,14 @@ func (s *Ledger) Count(ctx context.Context, c *Caller) (uint64, error) {
 	return s.Aside.Count(ctx)
 }
 
-// PutBack is which entries are to be put back: either some, or all.
+// PutBack selects the entries to put back: either some, or all.
 type PutBack struct {
 	Numbers Optional[[]uint64]
 	All     bool
 }
 
-// PutBack writes into the ledger what was set aside, for operators. The errors are *ForbiddenError and *webhook.ValidationError.
+// PutBack writes entries that were set aside into the ledger. Only operators may do so. The errors are
+// *ForbiddenError and *webhook.ValidationError.
 func (s *Ledger) PutBack(ctx context.Context, c *Caller, what PutBack) (aside.Result, error) {
 	if err := c.mustOperate(); err != nil {
 		return aside.Result{}, err

@@ -12,14 +12,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// KeySetAge is how long a key set may be kept by whoever has read it.
+// KeySetAge is how long readers may cache a key set.
 const KeySetAge = httpsig.CacheAge
 
-// KeySetPath is where a tenant's public keys are published, below the API's URL.
+// KeySetPath returns the path below the API's URL where a tenant's public keys are published.
 func KeySetPath(tenant string) string { return "/.well-known/whisperer/" + tenant + "/jwks.json" }
 
-// PublicKeys are a tenant's public keys, for anybody who asks. The errors are webhook.ErrNotFound for a tenant that has none, and
-// ErrUnavailable before they are known.
+// PublicKeys returns a tenant's public keys, for anybody. It returns webhook.ErrNotFound for a tenant that has none,
+// and ErrUnavailable before the keys are loaded.
 func (s *Signing) PublicKeys(tenant string) ([]httpsig.JWK, error) {
 	if !s.Keys.Loaded() {
 		return nil, ErrUnavailable
@@ -36,15 +36,15 @@ func (s *Signing) List(ctx context.Context, c *Caller) ([]SigningKey, error) {
 	return s.access.SigningKeys(ctx, c.Tenant)
 }
 
-// KeyRotation says which of a tenant's signing keys are to be replaced.
+// KeyRotation says which of a tenant's signing keys to replace.
 type KeyRotation struct {
-	// Algorithm is one of webhook.MessageAlgorithms; all where it is not given.
+	// Algorithm is one of webhook.MessageAlgorithms; if it is absent, all are replaced.
 	Algorithm Optional[string]
-	// Revoke has the keys before published no more, at once.
+	// Revoke removes the previous keys from the key set at once.
 	Revoke Optional[bool]
 }
 
-// Rotate has the tenant's next keys sign from now on, and returns what there is then. A tenant that has no keys gets some.
+// Rotate makes the tenant's next keys the current ones, and returns all keys. A tenant without keys gets some.
 func (s *Signing) Rotate(ctx context.Context, c *Caller, r KeyRotation) ([]SigningKey, error) {
 	invalid := &webhook.ValidationError{}
 	algorithm := strings.ToLower(r.Algorithm.Value)
@@ -74,12 +74,13 @@ func (s *Signing) Rotate(ctx context.Context, c *Caller, r KeyRotation) ([]Signi
 	return keys, err
 }
 
-// ensureSigningKeys makes the tenant's signing keys where it has none.
+// ensureSigningKeys creates the tenant's signing keys if it has none.
 func (s *core) ensureSigningKeys(ctx context.Context, c *Caller) (created bool, err error) {
 	return s.access.EnsureSigningKeys(ctx, c.Actor(), c.Tenant)
 }
 
-// needSigningKeys makes the tenant's signing keys where a hook needs them. They are there before the hook is, for all workers.
+// needSigningKeys creates the tenant's signing keys if a hook needs them. They must exist before the hook does, for
+// all workers.
 func (s *core) needSigningKeys(ctx context.Context, c *Caller, h *webhook.Hook) error {
 	if !h.Config.Signature.Message() {
 		return nil

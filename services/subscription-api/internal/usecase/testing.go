@@ -17,23 +17,23 @@ import (
 )
 
 const (
-	// TestTimeout bounds a test: the longest that a receiver may take, and room for the database.
+	// TestTimeout bounds a test: the longest time that a receiver may take, plus some for the database.
 	TestTimeout = webhook.MaxTimeout + HandshakeTimeout + 4*storeTimeout
 
-	// A tenant may test so many times at once, and again so often.
+	// A tenant may make this many tests at once, and one more per interval.
 	testBurst = 10
 	testEvery = time.Second
 )
 
-// Test says what is sent to which hook, to see what its receiver answers.
+// Test says what to send to which hook, to see what its receiver answers.
 type Test struct {
-	// ID is the stored hook's; nil for one that is not saved.
+	// ID is the id of a stored hook; nil for one that is not saved.
 	ID *uuid.UUID
-	// Change are fields that are not saved yet; nil for none.
+	// Change has fields that are not saved yet; may be nil.
 	Change *HookChange
-	// EventType is a known type; where it is absent, the first that the hook names or that its patterns cover.
+	// EventType is a known type; if it is absent, the first that the hook names or that its patterns cover.
 	EventType Optional[string]
-	// Data is the event's data; the type's example where it is absent.
+	// Data is the event's data; if it is absent, the type's example.
 	Data Optional[json.RawMessage]
 }
 
@@ -44,9 +44,9 @@ type Tested struct {
 	Event webhook.Event
 }
 
-// Test sends an event to a hook now, once, whatever the hook's status is. Pointers of a *webhook.ValidationError are those of the
-// API's body, with the hook's fields below /hook. It returns a *LimitError where the tenant has tested too often, and
-// webhook.ErrNotFound.
+// Test sends an event to a hook now, once, whatever the hook's status. The pointers of a *webhook.ValidationError are
+// those of the API's body, with the hook's fields below /hook. It returns a *LimitError if the tenant has made too
+// many tests, and webhook.ErrNotFound if there is no such hook.
 func (s *Hooks) Test(ctx context.Context, c *Caller, t Test) (Tested, error) {
 	type prepared struct {
 		hook  webhook.Hook
@@ -82,7 +82,7 @@ func (s *Hooks) Test(ctx context.Context, c *Caller, t Test) (Tested, error) {
 	return Tested{TestResult: result, Event: p.event}, err
 }
 
-// proveTest makes the handshakes that saving what is tested would make: a test is sent, too.
+// proveTest makes the same handshakes as saving the tested hook, because a test sends something, too.
 func (s *Hooks) proveTest(ctx context.Context, c *Caller, t *Test, h *webhook.Hook) error {
 	var before *webhook.Hook
 	if t.ID != nil {
@@ -93,7 +93,7 @@ func (s *Hooks) proveTest(ctx context.Context, c *Caller, t *Test, h *webhook.Ho
 		before = &stored
 	}
 	tested := *h
-	tested.Callback = nil // which a test does not call
+	tested.Callback = nil // a test does not call it
 	_, err := s.handshake(ctx, c, before, &tested)
 	invalid := &webhook.ValidationError{}
 	if errors.Is(err, webhook.ErrInvalid) {
@@ -103,7 +103,7 @@ func (s *Hooks) proveTest(ctx context.Context, c *Caller, t *Test, h *webhook.Ho
 	return err
 }
 
-// testedHook is the stored hook with the fields that are not saved, judged as if it were to be saved.
+// testedHook returns the stored hook with the fields that are not saved, checked as if it were to be saved.
 func (s *Hooks) testedHook(ctx context.Context, c *Caller, t *Test) (h webhook.Hook, err error) {
 	if t.ID != nil {
 		if h, err = s.hooks.Get(ctx, c.Tenant, *t.ID); err != nil {
@@ -131,7 +131,7 @@ func (s *Hooks) testedHook(ctx context.Context, c *Caller, t *Test) (h webhook.H
 	return h, invalid.OrNil()
 }
 
-// testEvent makes the event that is wanted, or an example of one that the hook wants.
+// testEvent returns the wanted event, or an example of one that the hook wants.
 func (s *Hooks) testEvent(ctx context.Context, h *webhook.Hook, want *Test) (webhook.Event, error) {
 	types, err := s.KnownTypes(ctx, h.Tenant)
 	if err != nil {
@@ -167,8 +167,8 @@ func (s *Hooks) testEvent(ctx context.Context, h *webhook.Hook, want *Test) (web
 	return e, invalid.OrNil()
 }
 
-// firstWanted is the first known type that one of the types and patterns means; with an example, unless data was sent. A single
-// exact type is taken as it is.
+// firstWanted returns the first known type that one of the types and patterns covers; unless data was sent, the type
+// must have an example. A single exact type is used as it is.
 func firstWanted(types []catalogue.Type, wanted []string, hasData bool) (catalogue.Type, bool) {
 	for _, w := range wanted {
 		i := slices.IndexFunc(types, func(t catalogue.Type) bool {
@@ -181,7 +181,7 @@ func firstWanted(types []catalogue.Type, wanted []string, hasData bool) (catalog
 	return catalogue.Type{}, false
 }
 
-// hostOf is the host of a URL, which unlike the rest of it holds no secret.
+// hostOf returns the host of a URL, which unlike the rest of it contains no secret.
 func hostOf(target string) string {
 	u, err := url.Parse(target)
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
-// usesEvery is how often it is written down when tokens were used.
+// usesEvery is the interval of storing when tokens were used.
 const usesEvery = time.Minute
 
-// tokenUses has when tokens were used that is not written down yet, so that no request waits for that.
+// tokenUses collects when tokens were used, so that no request waits for storing that.
 type tokenUses struct {
 	mu   sync.Mutex
-	last map[uuid.UUID]time.Time // only tokens that are good: as many as there are
+	last map[uuid.UUID]time.Time // only valid tokens, so its size is bounded
 }
 
 func (u *tokenUses) note(token uuid.UUID) {
@@ -30,7 +30,7 @@ func (u *tokenUses) note(token uuid.UUID) {
 	u.last[token] = time.Now()
 }
 
-// take returns what is not written down yet.
+// take returns what is not stored yet.
 func (u *tokenUses) take() map[uuid.UUID]time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -39,7 +39,7 @@ func (u *tokenUses) take() map[uuid.UUID]time.Time {
 	return taken
 }
 
-// giveBack returns what could not be written down, unless a token was used again meanwhile.
+// giveBack restores what could not be stored, unless the token was used again meanwhile.
 func (u *tokenUses) giveBack(uses map[uuid.UUID]time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -47,7 +47,7 @@ func (u *tokenUses) giveBack(uses map[uuid.UUID]time.Time) {
 	u.last = uses
 }
 
-// RecordTokenUses writes down when tokens were used until now. What cannot be written is written by the next call.
+// RecordTokenUses stores when tokens were used. What cannot be stored is left to the next call.
 func (s *Access) RecordTokenUses(ctx context.Context) error {
 	uses := s.uses.take()
 	if len(uses) == 0 {
@@ -62,7 +62,7 @@ func (s *Access) RecordTokenUses(ctx context.Context) error {
 	return err
 }
 
-// KeepTokenUses writes down once a minute when tokens were used, until ctx ends, and then once more.
+// KeepTokenUses calls RecordTokenUses once a minute until ctx ends, and then once more.
 func (s *Access) KeepTokenUses(ctx context.Context, log *zap.Logger) {
 	ticks := time.NewTicker(usesEvery)
 	defer ticks.Stop()

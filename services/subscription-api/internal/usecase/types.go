@@ -17,17 +17,17 @@ import (
 // maxTypeDescription is in characters.
 const maxTypeDescription = 1024
 
-// Origin says who knows an event type.
+// Origin says where an event type comes from.
 type Origin string
 
 // Origins of event types.
 const (
 	BuiltIn     Origin = "built in"
-	Operational Origin = "about webhooks" // by which Whisperer tells of itself
-	Declared    Origin = "declared"       // by the tenant
+	Operational Origin = "about webhooks" // Whisperer's events about itself
+	Declared    Origin = "declared"       // declared by the tenant
 )
 
-// EventType is a type as a tenant has it.
+// EventType is a type with the tenant's settings.
 type EventType struct {
 	catalogue.Type
 
@@ -43,21 +43,21 @@ func (t *EventType) set(settings store.EventTypeSettings) {
 	}
 }
 
-// TypeChange changes what a tenant decided about an event type. What is not given stays as it is.
+// TypeChange changes a tenant's settings of an event type. Absent fields are left unchanged.
 type TypeChange struct {
 	Check      Optional[string]
 	Deprecated Optional[bool]
 }
 
-// Declaration is an event type of a tenant's own.
+// Declaration declares an event type of the tenant's own.
 type Declaration struct {
 	Name, Description string
-	// Schema and Example are nil for none.
+	// Schema and Example may be nil.
 	Schema, Example json.RawMessage
 	TypeChange
 }
 
-// List returns the types that are known from the start, those by which Whisperer tells of itself, and the tenant's own.
+// List returns the built-in types, those of Whisperer's events about itself, and the tenant's own.
 func (s *Types) List(ctx context.Context, c *Caller) ([]EventType, error) {
 	declared, err := s.types.List(ctx, c.Tenant)
 	if err != nil {
@@ -84,7 +84,8 @@ func (s *Types) List(ctx context.Context, c *Caller) ([]EventType, error) {
 	return types, nil
 }
 
-// Get returns one of the types; the name may be spelt as the predecessor did. The error is webhook.ErrNotFound.
+// Get returns one of the types. It accepts the predecessor's spelling. It returns webhook.ErrNotFound if there is
+// none.
 func (s *Types) Get(ctx context.Context, c *Caller, name string) (EventType, error) {
 	types, err := s.List(ctx, c)
 	if err != nil {
@@ -98,7 +99,7 @@ func (s *Types) Get(ctx context.Context, c *Caller, name string) (EventType, err
 	return types[i], nil
 }
 
-// Declare makes an event type of the tenant's own, or changes it. The error is *webhook.ValidationError.
+// Declare declares an event type of the tenant's own, or changes it. The error is *webhook.ValidationError.
 func (s *Types) Declare(ctx context.Context, c *Caller, d Declaration) (t EventType, created bool, err error) {
 	declared, err := d.eventType()
 	if err != nil {
@@ -180,7 +181,7 @@ func (change *TypeChange) settings(invalid *webhook.ValidationError) store.Event
 	return s
 }
 
-// Change decides about any of the types. The errors are webhook.ErrNotFound and *webhook.ValidationError.
+// Change changes the tenant's settings of any type. The errors are webhook.ErrNotFound and *webhook.ValidationError.
 func (s *Types) Change(ctx context.Context, c *Caller, name string, change TypeChange) (EventType, error) {
 	t, err := s.Get(ctx, c, name)
 	if err != nil {
@@ -202,8 +203,8 @@ func (s *Types) Change(ctx context.Context, c *Caller, name string, change TypeC
 	return t, nil
 }
 
-// Remove takes a type away that the tenant declared. The errors are webhook.ErrNotFound and, for a type that nobody declared,
-// *webhook.ValidationError.
+// Remove removes a type that the tenant declared. It returns webhook.ErrNotFound if there is none, and a
+// *webhook.ValidationError for a type that is not the tenant's own.
 func (s *Types) Remove(ctx context.Context, c *Caller, name string) error {
 	name = webhook.NormalizeEventType(name)
 	if knownFromStart(name) {

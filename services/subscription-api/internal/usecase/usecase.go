@@ -1,8 +1,8 @@
-// Package usecase is what the API and the console do for whoever asks. Rules, limits and audit entries of it stand here once,
-// whichever of the two a request came by; they translate requests and answers and decide nothing.
+// Package usecase has the use cases of the API and the console. Their rules, limits and audit entries are implemented
+// here, once for both; API and console only translate requests and responses.
 //
-// What is wrong with a request is a *webhook.ValidationError, whose pointers are those of the API's JSON. The other errors are
-// those of the stores, *LimitError and *ForbiddenError.
+// An invalid request is a *webhook.ValidationError with pointers into the API's JSON. The other errors are those of
+// the stores, *LimitError and *ForbiddenError.
 package usecase
 
 import (
@@ -22,18 +22,19 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// DefaultHookQuota is how many hooks a tenant may have.
+// DefaultHookQuota is how many hooks a tenant may have by default.
 const DefaultHookQuota = 10_000
 
-// storeTimeout bounds what a use case waits for PostgreSQL before it goes on with something that takes longer.
+// storeTimeout bounds the wait for PostgreSQL before something that takes longer.
 const storeTimeout = 1500 * time.Millisecond
 
-// CreateTimeout is it for those who create hooks.
+// CreateTimeout bounds the creation of a hook in the database.
 const CreateTimeout = 4 * storeTimeout
 
-// Stores are where everything is kept. What happened can be read by whoever shows it; all else goes through the use cases.
+// Stores give access to everything that is stored. Callers may read history directly; everything else goes through
+// the use cases.
 type Stores struct {
-	// History has events and what became of them, and Stats counts them, which may take long.
+	// History has events and their deliveries. Stats computes statistics about them, which may take long.
 	History, Stats *store.HistoryStore
 
 	access *store.AccessStore
@@ -41,12 +42,13 @@ type Stores struct {
 	ledger *store.LedgerStore
 	jobs   *store.JobStore
 	types  *store.TypeStore
-	// erasures are counted, which may take long, too.
+	// erasures also count, which may take long.
 	erasures  *store.ErasureStore
 	retention *store.RetentionStore
 }
 
-// NewStores are those of two databases, which may be one by two pools of connections: history is for what takes longer.
+// NewStores returns the stores. db and history may be the same database with separate connection pools; history is
+// for slow queries.
 func NewStores(db, history *store.DB) Stores {
 	return Stores{
 		History: history.History, Stats: history.History, access: db.Access, hooks: db.Hooks, ledger: db.Ledger, jobs: history.Jobs, types: db.Types,
@@ -54,31 +56,32 @@ func NewStores(db, history *store.DB) Stores {
 	}
 }
 
-// Deps are what the use cases work with. All are required but Keys, PublicURL, Guesses, Mask, HookQuota and Bus.
+// Deps are the dependencies of the use cases. All are required except Keys, PublicURL, Guesses, Mask, HookQuota and
+// Bus.
 type Deps struct {
 	Stores
 
 	Sender *attempt.Sender
 	Aside  *aside.Desk
 	URLs   egress.Policy
-	// Keys are those that sign HTTP Message Signatures, the sender's too; nil for none but those that are made here.
+	// Keys sign HTTP Message Signatures; the sender uses the same ring. nil means an empty ring.
 	Keys *httpsig.Ring
-	// PublicURL is where receivers reach the API; empty where nobody says.
+	// PublicURL is where receivers reach the API; may be empty.
 	PublicURL string
-	// LookUps are each tenant's and token's shares of looking things up, and Searches those of doing so without an index.
+	// LookUps limits the look-ups of each tenant and token, and Searches those without an index.
 	LookUps, Searches *daemon.Shares
-	// Guesses slows down those who guess tokens; nil for nobody.
+	// Guesses slows down attackers who guess tokens; nil means no limit.
 	Guesses *daemon.Guesses
-	// Mask hides what is secret in URLs from viewers.
+	// Mask hides secrets in URLs from viewers.
 	Mask webhook.Mask
-	// HookQuota is how many hooks a tenant may have; 0 for DefaultHookQuota.
+	// HookQuota is how many hooks a tenant may have; 0 means DefaultHookQuota.
 	HookQuota int
-	// Bus finds the connection to NATS, for those who listen to deliveries; nil where there never is one.
+	// Bus finds the connection to NATS, for listening to deliveries; nil if there never is one.
 	Bus func() (*bus.Bus, error)
 }
 
-// Service has the use cases, cut by what they are about. There is one for the API and the console, so that what limits a tenant
-// limits it in both.
+// Service has the use cases, grouped by subject. The API and the console share one Service, so that a tenant's limits
+// apply to both together.
 type Service struct {
 	*core
 
@@ -93,25 +96,25 @@ type Service struct {
 }
 
 type (
-	// Access is who may do what, what they did, and the views of lists that they keep.
+	// Access is about who may do what, the audit log, and saved views of lists.
 	Access struct{ *core }
-	// Hooks are read, changed and tried out.
+	// Hooks reads, changes and tests hooks.
 	Hooks struct{ *core }
-	// Types are event types.
+	// Types is about event types.
 	Types struct{ *core }
-	// Deliveries are what happened: events, their deliveries and attempts, also as they happen.
+	// Deliveries is about history: events, their deliveries and attempts, also live.
 	Deliveries struct{ *core }
-	// Jobs send deliveries again.
+	// Jobs replays deliveries.
 	Jobs struct{ *core }
-	// Erasures take payloads away, now or when they are old.
+	// Erasures erases payloads, now or when their retention ends.
 	Erasures struct{ *core }
 	// Signing has the keys of HTTP Message Signatures.
 	Signing struct{ *core }
-	// Ledger has what was set aside of it.
+	// Ledger has the entries that were set aside.
 	Ledger struct{ *core }
 )
 
-// core is what use cases share.
+// core is what the use cases share.
 type core struct {
 	Deps
 
@@ -120,7 +123,7 @@ type core struct {
 	uses              tokenUses
 }
 
-// New makes the use cases.
+// New returns the use cases.
 func New(d Deps) *Service {
 	if d.HookQuota == 0 {
 		d.HookQuota = DefaultHookQuota
@@ -135,25 +138,26 @@ func New(d Deps) *Service {
 	return &Service{c, &Access{c}, &Hooks{c}, &Types{c}, &Deliveries{c}, &Jobs{c}, &Erasures{c}, &Signing{c}, &Ledger{c}}
 }
 
-// Caller is who asks, and for which tenant.
+// Caller is who makes a request, and for which tenant.
 type Caller struct {
 	Token store.Token
-	// Tenant is the token's, or the one that an operator chose, or the default one.
+	// Tenant is the token's tenant, or the one that an operator chose, or the default one.
 	Tenant string
-	// Chosen says that the tenant was named, not assumed.
+	// Chosen says that the tenant was named rather than assumed.
 	Chosen bool
 }
 
-// Operator reports whether the caller's token is good for all tenants.
+// Operator reports whether the caller's token is valid for all tenants.
 func (c *Caller) Operator() bool { return c.Token.Tenant == "" }
 
-// Actor is the caller's name in the audit log.
+// Actor returns the caller's name in the audit log.
 func (c *Caller) Actor() store.Actor { return ActorOf(c.Token.ID) }
 
-// ActorOf is the name of a token's bearer in the audit log.
+// ActorOf returns the name of a token's bearer in the audit log.
 func ActorOf(token uuid.UUID) store.Actor { return store.Actor("token " + token.String()) }
 
-// Scope is the tenant whose tokens and audit entries the caller deals with; empty for those of all tenants and of none.
+// Scope returns the tenant whose tokens and audit entries the caller manages; empty for those of all tenants and of
+// none.
 func (c *Caller) Scope() string {
 	if c.Operator() && !c.Chosen {
 		return ""
@@ -161,7 +165,7 @@ func (c *Caller) Scope() string {
 	return c.Tenant
 }
 
-// MaskFor hides what is secret in URLs from a caller who only reads.
+// MaskFor returns the mask for a caller; only viewers have secrets in URLs hidden.
 func (s *core) MaskFor(c *Caller) webhook.Mask {
 	if c.Token.Role.Covers(store.Editor) {
 		return webhook.Mask{}
@@ -169,19 +173,20 @@ func (s *core) MaskFor(c *Caller) webhook.Mask {
 	return s.Mask
 }
 
-// LookUp takes the share of looking things up that the caller's tenant and token have, until release is called. The errors are
+// LookUp takes a look-up share of the caller's tenant and token, until release is called. The errors are
 // daemon.ErrShare and daemon.ErrBusy.
 func (s *core) LookUp(ctx context.Context, c *Caller) (release func(), err error) {
 	return s.LookUps.Take(ctx, c.Tenant, c.Token.ID.String())
 }
 
-// Get returns one of the tenant's hooks as far as it can be read: Hook.Unreadable says what is in the way. The error is
-// webhook.ErrNotFound where there is no such hook.
+// Get returns one of the tenant's hooks as far as it can be read: Hook.Unreadable says what cannot. It returns
+// webhook.ErrNotFound if there is no such hook.
 func (s *Hooks) Get(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Hook, error) {
 	return store.IgnoreUnreadable(s.hooks.Get(ctx, c.Tenant, id))
 }
 
-// GetToEdit is Get for one that is to be changed: the error is *store.UnreadableError where it cannot be read.
+// GetToEdit is like Get for a hook to be changed: it returns a *store.UnreadableError if the hook cannot be read
+// completely.
 func (s *Hooks) GetToEdit(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Hook, error) {
 	return s.hooks.Get(ctx, c.Tenant, id)
 }
@@ -191,22 +196,22 @@ func (s *Hooks) List(ctx context.Context, c *Caller, f HookFilter, page Page) (l
 	return s.hooks.List(ctx, c.Tenant, f, page)
 }
 
-// ListSorted returns the tenant's hooks in an order.
+// ListSorted returns the tenant's hooks in the given order.
 func (s *Hooks) ListSorted(ctx context.Context, c *Caller, f HookFilter, order HookOrder, page HookPage) (list []SortedHook, more bool, err error) {
 	return s.hooks.ListSorted(ctx, c.Tenant, f, order, page)
 }
 
-// Count returns how many hooks the tenant has that the filter finds.
+// Count returns how many of the tenant's hooks match the filter.
 func (s *Hooks) Count(ctx context.Context, c *Caller, f HookFilter) (int, error) {
 	return s.hooks.Count(ctx, c.Tenant, f)
 }
 
-// Titles are some of the tenant's hooks with what people tell them apart by.
+// Titles returns some of the tenant's hooks with only the fields by which people tell them apart.
 func (s *Hooks) Titles(ctx context.Context, c *Caller, ids []uuid.UUID) (map[uuid.UUID]webhook.Hook, error) {
 	return s.hooks.Titles(ctx, c.Tenant, ids)
 }
 
-// KnownTypes are the event types that are known from the start, those by which Whisperer tells of itself, and the tenant's own.
+// KnownTypes returns the built-in event types, those of Whisperer's events about itself, and the tenant's own.
 func (s *core) KnownTypes(ctx context.Context, tenant string) ([]catalogue.Type, error) {
 	declared, err := s.types.List(ctx, tenant)
 	if err != nil {
@@ -219,9 +224,9 @@ func (s *core) KnownTypes(ctx context.Context, tenant string) ([]catalogue.Type,
 	return types, nil
 }
 
-// LimitError says that the caller has done something as often as it may be done for now.
+// LimitError says that the caller has reached a limit for now.
 type LimitError struct {
-	// Wait is how long until it may be done again.
+	// Wait is how long until the caller may try again.
 	Wait time.Duration
 	// Detail is one sentence for people.
 	Detail string
@@ -230,7 +235,7 @@ type LimitError struct {
 // Error returns the detail.
 func (e *LimitError) Error() string { return e.Detail }
 
-// ForbiddenError says that the caller's token does not allow it.
+// ForbiddenError says that the caller's token does not allow the operation.
 type ForbiddenError struct {
 	// Detail is one sentence for people.
 	Detail string
@@ -239,7 +244,7 @@ type ForbiddenError struct {
 // Error returns the detail.
 func (e *ForbiddenError) Error() string { return e.Detail }
 
-// storable reports whether the database can mean something by a time.
+// storable reports whether the database supports a time.
 func storable(t time.Time) bool {
 	y := t.UTC().Year()
 	return y >= 2000 && y <= 2200

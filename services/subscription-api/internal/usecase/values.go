@@ -7,8 +7,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// What the store takes and gives, by the names that the API and the console have for it: they do not import the store, whose methods
-// are the use cases' to call.
+// The store's types under the names that the API and the console use: they do not import the store, whose methods
+// only the use cases call.
 type (
 	Actor              = store.Actor
 	AnswerCount        = store.AnswerCount
@@ -61,7 +61,7 @@ type (
 	WorkerSeen         = store.WorkerSeen
 )
 
-// Their values.
+// Values of these types.
 const (
 	Viewer = store.Viewer
 	Editor = store.Editor
@@ -101,10 +101,11 @@ var (
 	ErrUnavailable = store.ErrUnavailable
 )
 
-// SeqPosition is the position of an event in a list, which the number in its stream tells from those of the same time.
+// SeqPosition returns the position of an event in a list. The sequence number distinguishes events with the same
+// time.
 func SeqPosition(at time.Time, seq int64) Position {
 	return store.SeqPosition(at, uint64(seq)) //nolint:gosec // never negative
 }
 
-// IDsFrom are the ids that begin with at least 4 hexadecimal digits; false for other texts.
+// IDsFrom returns the range of ids that begin with at least 4 hexadecimal digits, or false for other texts.
 func IDsFrom(text string) (IDRange, bool) { return store.IDsFrom(text) }

@@ -14,22 +14,22 @@ import (
 )
 
 const (
-	// maxViews is how many views somebody keeps of a tenant's lists.
+	// maxViews is how many views of a tenant's lists one caller may save.
 	maxViews = 50
 	// maxViewName bounds the name of a view, in characters, and maxViewQuery its filter, in bytes.
 	maxViewName, maxViewQuery = 64, 2048
 )
 
-// viewLists are the lists that views are of.
+// viewLists are the lists that can have views.
 var viewLists = []string{"deliveries", "events", "hooks"}
 
-// Views are the filters of a list that the caller keeps, by name.
+// Views returns the caller's saved filters of a list, by name.
 func (s *Access) Views(ctx context.Context, c *Caller, list string) ([]View, error) {
 	return s.access.Views(ctx, c.Actor(), c.Tenant, list)
 }
 
-// SaveView keeps a filter of a list by name, for the caller alone. One of the same name is replaced. The errors are a
-// *webhook.ValidationError and ErrTooManyViews.
+// SaveView saves a filter of a list under a name, for the caller alone. It replaces one of the same name. The errors
+// are a *webhook.ValidationError and ErrTooManyViews.
 func (s *Access) SaveView(ctx context.Context, c *Caller, v View) error {
 	v.Name = strings.TrimSpace(v.Name)
 	invalid := &webhook.ValidationError{}
@@ -48,13 +48,14 @@ func (s *Access) SaveView(ctx context.Context, c *Caller, v View) error {
 	return s.access.SaveView(ctx, c.Actor(), c.Tenant, v, maxViews)
 }
 
-// RemoveView removes one of the caller's views, and returns it. The error is webhook.ErrNotFound where the caller has no such view.
+// RemoveView removes one of the caller's views, and returns it. It returns webhook.ErrNotFound if the caller has no
+// such view.
 func (s *Access) RemoveView(ctx context.Context, c *Caller, id uuid.UUID) (View, error) {
 	return s.access.RemoveView(ctx, c.Actor(), c.Tenant, id)
 }
 
-// View is a filter of a list that somebody keeps by name.
+// View is a saved filter of a list.
 type View = store.View
 
-// ErrTooManyViews says that somebody keeps as many views as they may.
+// ErrTooManyViews says that the caller has reached the maximum number of views.
 var ErrTooManyViews = store.ErrTooManyViews

@@ -1,4 +1,4 @@
-// Package usecasetest makes the use cases as tests of the API and the console need them.
+// Package usecasetest provides the use cases for tests of the API and the console.
 package usecasetest
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// shares are of looking things up: more than a test takes.
+// shares is more look-ups than a test makes.
 const shares = 100
 
-// New makes the use cases on a database. What was set aside is on the bus, hooks may lead to the usual ports of public addresses, and
-// nothing is sent.
+// New returns the use cases on a database. Set-aside entries are read from the bus. Hooks may target the usual ports
+// of public addresses, but nothing is sent.
 func New(db *store.DB, bus func() (*bus.Bus, error)) *usecase.Service {
 	lookUps := func() *daemon.Shares { return daemon.NewShares(shares, time.Second, shares, shares) }
 	return usecase.New(usecase.Deps{
@@ -28,7 +28,7 @@ func New(db *store.DB, bus func() (*bus.Bus, error)) *usecase.Service {
 	})
 }
 
-// Sender sends to where the policy allows.
+// Sender returns a sender with the given policy.
 func Sender(policy egress.Policy) *attempt.Sender {
 	return attempt.New(attempt.Options{Client: egress.NewClient(egress.Options{Policy: policy}), Version: "test"})
 }
