@@ -1,5 +1,5 @@
-// Package subscriptionapi is the service that people and programs manage hooks with, over HTTP: see internal/httpapi for
-// what it answers.
+// Package subscriptionapi is the service with which people and programs manage hooks over HTTP. See internal/httpapi
+// for its operations.
 package subscriptionapi
 
 import (
@@ -35,37 +35,37 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// Connections to PostgreSQL. Each use has its own, so that none takes those of the others.
+// Database connections per purpose. Each purpose has its own pool, so that none takes connections from another.
 const (
-	hookConns   = 8 // hooks, signing in, publishing
-	lookUpConns = 6 // what happened
-	jobConns    = 2 // replays and other jobs, a batch of which takes long, and what is put back into the ledger
+	hookConns   = 8 // hooks, authentication, publishing
+	lookUpConns = 6 // history
+	jobConns    = 2 // replays and other jobs, whose batches take long, and putting entries back into the ledger
 )
 
-// What may be looked up at once: in all, of one tenant and by one token.
+// How many look-ups may run at once: in total, per tenant and per token.
 const (
 	lookUps, tenantLookUps, tokenLookUps    = lookUpConns, 4, 3
 	searches, tenantSearches, tokenSearches = lookUpConns / 2, 2, 2
-	// guessTimeout bounds the writing of guesses to the audit log.
+	// guessTimeout bounds writing a report about guesses to the audit log.
 	guessTimeout = 1500 * time.Millisecond
 	// lookUpPatience is how long a look-up waits for its turn.
 	lookUpPatience = 500 * time.Millisecond
 )
 
 const (
-	// lastWords is what closing connections may take after requests under way were given up at the end.
+	// lastWords is how long closing connections may take after requests in progress were abandoned at shutdown.
 	lastWords = 3 * time.Second
 	ballast   = 32 << 20 // bytes
 )
 
-// Service is the subscription API. Make one with New and run its Components once.
+// Service is the subscription API. Create one with New and run its Components once.
 type Service struct {
 	config  Config
 	version string
 	log     *zap.Logger
 	health  *daemon.Health
 	db      *store.DB
-	history *store.DB // for looking up what happened
+	history *store.DB // for history
 	work    *store.DB // for jobs
 	events  *publisher
 	types   *schema.Checks
@@ -75,15 +75,16 @@ type Service struct {
 	// erasures counts what is erased.
 	erasures *erase.Metrics
 	http     *daemon.Server
-	// ballast is never touched, so that it takes no memory, but counts as in use: the garbage collector lets as much garbage gather.
-	// Without it it would look at the little that is in use again and again, for a tenth of what publishing costs.
+	// ballast is never touched, so it takes no physical memory, but it counts as heap in use, which makes the garbage
+	// collector run less often. Without it, the small heap would be collected so often that publishing costs a tenth
+	// more.
 	ballast []byte
-	// database is closed when it is there, and installation known.
+	// database is closed once the database is open and installation is known.
 	database     chan struct{}
 	installation uuid.UUID
 }
 
-// New makes the API and opens its addresses; it connects to nothing yet.
+// New creates the API and listens on its addresses; it does not connect to anything yet.
 func New(ctx context.Context, c Config, p daemon.Process) (_ *Service, err error) {
 	ring, policy, err := c.Read()
 	if err != nil {
@@ -135,7 +136,7 @@ func New(ctx context.Context, c Config, p daemon.Process) (_ *Service, err error
 	return s, nil
 }
 
-// parts are what API and console are made of.
+// parts are the dependencies of API and console.
 type parts struct {
 	ring      *seal.Ring
 	policy    egress.Policy
@@ -144,7 +145,7 @@ type parts struct {
 	version   string
 }
 
-// handler makes the API and the console.
+// handler returns the handler of the API and the console.
 func (s *Service) handler(p parts) (http.Handler, error) {
 	looking := daemon.NewShares(lookUps, lookUpPatience, tenantLookUps, tokenLookUps)
 	searching := daemon.NewShares(searches, lookUpPatience, tenantSearches, tokenSearches)
@@ -179,7 +180,7 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 	return route(api, pages), nil
 }
 
-// reportGuesses tells the log and the audit log of somebody who guesses tokens.
+// reportGuesses logs that somebody guesses tokens, and writes it to the audit log.
 func (s *Service) reportGuesses(ctx context.Context, about daemon.Guessed) {
 	s.log.Warn("too many wrong tokens from one address", zap.Stringer("address", about.Addr), zap.Int("wrong", about.Wrong), zap.Time("since", about.Since))
 	_, err := daemon.Within(ctx, guessTimeout, func(ctx context.Context) (struct{}, error) {
@@ -190,7 +191,7 @@ func (s *Service) reportGuesses(ctx context.Context, about daemon.Guessed) {
 	}
 }
 
-// openDatabase makes a pool of connections for each use.
+// openDatabase opens a connection pool for each purpose.
 func (s *Service) openDatabase(ring *seal.Ring) error {
 	for _, pool := range []struct {
 		db    **store.DB
@@ -204,8 +205,8 @@ func (s *Service) openDatabase(ring *seal.Ring) error {
 	return nil
 }
 
-// route gives the console what is its, and the API all else. It is no ServeMux, which answers a path with .. or // in it
-// by a redirect, token and all.
+// route sends the console's paths to the console and all others to the API. It does not use ServeMux, which would
+// redirect a path that contains .. or //, and with it a token.
 func route(api, pages http.Handler) http.Handler {
 	home := http.RedirectHandler(console.Root, http.StatusSeeOther)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -220,7 +221,7 @@ func route(api, pages http.Handler) http.Handler {
 	})
 }
 
-// deriveCursorKey makes a key of its own purpose from the current master key (RFC 5869).
+// deriveCursorKey derives a key for cursors from the current master key (RFC 5869).
 func deriveCursorKey(masterKeys string) ([]byte, error) {
 	current, _, _ := strings.Cut(masterKeys, ",")
 	key, err := hkdf.Key(sha256.New, []byte(strings.TrimSpace(current)), nil, "whisperer list cursors", sha256.Size)
@@ -230,13 +231,13 @@ func deriveCursorKey(masterKeys string) ([]byte, error) {
 	return key, nil
 }
 
-// Addr is where the API is, with its real port.
+// Addr returns the API's address, with the actual port.
 func (s *Service) Addr() string { return s.http.Addr() }
 
-// HealthAddr is where /healthz, /readyz and /metrics are.
+// HealthAddr returns the address of /healthz, /readyz and /metrics.
 func (s *Service) HealthAddr() string { return s.health.Addr() }
 
-// Components are the API's parts in the order of their start.
+// Components returns the API's components in the order of their start.
 func (s *Service) Components() []daemon.Component {
 	return []daemon.Component{
 		s.health.Server(),
@@ -257,8 +258,8 @@ func (s *Service) Components() []daemon.Component {
 	}
 }
 
-// serve answers requests from when the database is there, with a schema that fits, until ctx ends, and then finishes those
-// under way.
+// serve answers requests once the database is available with the right schema, until ctx ends. Then it finishes
+// requests in progress.
 func (s *Service) serve(ctx context.Context, ready func()) error {
 	defer func() { _ = s.closeDatabase() }()
 	s.health.AddCheck("postgres", s.db.Ready)
@@ -276,7 +277,7 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	return s.http.Serve(ctx, ready)
 }
 
-// closeDatabase closes the pools that there are.
+// closeDatabase closes the pools that were opened.
 func (s *Service) closeDatabase() error {
 	var problems []error
 	for _, pool := range []*store.DB{s.db, s.history, s.work} {
@@ -287,7 +288,7 @@ func (s *Service) closeDatabase() error {
 	return errors.Join(problems...)
 }
 
-// watch keeps the checked event types and the signing keys as they are in the database until ctx ends.
+// watch keeps the checked event types and the signing keys up to date with the database until ctx ends.
 func (s *Service) watch(ctx context.Context, ready func()) error {
 	ready()
 	watch, err := s.db.Hooks.Watch(store.WatchOptions{Types: s.types, Keys: s.keys, Log: s.log})
@@ -298,13 +299,13 @@ func (s *Service) watch(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// connectBus connects to NATS, for as long as it takes, beside everything else: without it hooks can be managed, and
-// only publishing answers 503.
+// connectBus connects to NATS in the background, for as long as it takes. Without NATS, hooks can be managed; only
+// publishing answers 503.
 func (s *Service) connectBus(ctx context.Context, ready func()) error {
 	s.health.AddCheck("nats", func(context.Context) error { return errNoBus })
 	ready()
 	select {
-	case <-s.database: // it says which installation this is
+	case <-s.database: // the database knows the installation's id
 	case <-ctx.Done():
 		return nil
 	}
@@ -318,7 +319,7 @@ func (s *Service) connectBus(ctx context.Context, ready func()) error {
 	defer b.Close()
 	s.health.AddCheck("nats", s.events.readyOnce(b))
 	if b.Await(ctx) != nil {
-		return nil // asked to stop before there was a connection
+		return nil // the program stops before there was a connection
 	}
 	err = daemon.Await(ctx, s.log, "nats", func(ctx context.Context) error {
 		err := b.Streams().Ensure(ctx)

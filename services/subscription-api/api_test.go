@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// start runs the API until the test ends and returns its address, an operator's token, and where its health is told.
+// start runs the API until the test ends. It returns the API's address, an operator's token, and the health address.
 func start(t *testing.T, nats string) (addr, token, health string) {
 	t.Helper()
 	key := seal.NewKey()
@@ -54,7 +54,7 @@ func start(t *testing.T, nats string) (addr, token, health string) {
 	return s.Addr(), token, s.HealthAddr()
 }
 
-// answer is what came back.
+// answer is a response.
 type answer struct {
 	status int
 	body   string
@@ -91,7 +91,7 @@ func TestTheServiceManagesHooksAndPublishes(t *testing.T) {
 
 func TestWithoutNATSHooksCanBeManaged(t *testing.T) {
 	t.Parallel()
-	addr, token, health := start(t, "nats://127.0.0.1:1") // where nobody listens
+	addr, token, health := start(t, "nats://127.0.0.1:1") // nothing listens there
 	require.Eventually(t, func() bool {
 		body := request(t, http.MethodGet, "http://"+health+"/readyz", "", "").body
 		var state struct {
@@ -105,14 +105,14 @@ func TestWithoutNATSHooksCanBeManaged(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, a.status)
 }
 
-// exchange writes raw bytes and returns the status line of the answer, or the error.
+// exchange writes raw bytes and returns the status line of the response, or the error.
 func exchange(t *testing.T, addr, raw string) (string, error) {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
-	_, _ = conn.Write([]byte(raw)) // the server may have closed already
+	_, _ = conn.Write([]byte(raw)) // the server may have closed the connection already
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	return strings.TrimSpace(line), err
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/settings"
 )
 
-// Config is everything that an operator can set.
+// Config is the configuration that operators set.
 type Config struct {
 	settings.Shared
 
@@ -25,11 +25,11 @@ type Config struct {
 	ShutdownTimeout          time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests in progress may take to finish at shutdown"`
 
 	daemon.Logging
-	// NATS says as whom to connect to it, and whom to trust.
+	// NATS says as which user to connect to NATS, and which servers to trust.
 	NATS bus.Credentials `envPrefix:"NATS_"`
 }
 
-// Validate reports every variable that cannot be used.
+// Validate reports every invalid variable.
 func (c Config) Validate() error {
 	problems := c.Check(&c.NATS)
 	add := problems.Add

@@ -25,7 +25,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// doors are the API and the console of one service, which has no NATS.
+// doors are the API and the console of one service without NATS.
 type doors struct {
 	db   *testenv.Store
 	root string
@@ -69,7 +69,7 @@ func (p *somebody) call(t *testing.T, method, path, body string) answer {
 	return request(t, method, p.root+"/whisperer/"+path, p.token, body)
 }
 
-// page asks the console; a form makes it a browser's that was filled in.
+// page sends a request to the console; with a form it is that of a browser that submits the form.
 func (p *somebody) page(t *testing.T, method, path string, form url.Values) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, p.root+"/console/"+path, strings.NewReader(form.Encode()))
@@ -197,7 +197,7 @@ func TestBothDoorsWriteTheSameAuditEntries(t *testing.T) {
 		require.Less(t, page.status, 400, page.body)
 		entries := written()
 		require.Len(t, entries, before+2, "%s", entries)
-		// what is deleted in the console goes some seconds later, as only its entry says
+		// the console's deletions take effect some seconds later, which only their audit entry says
 		require.Equal(t, strings.ReplaceAll(entries[1], "one", "other"), strings.Replace(entries[0], `, "undo_seconds": 30`, "", 1))
 	}
 }

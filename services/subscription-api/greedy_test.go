@@ -24,7 +24,7 @@ import (
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
-// ask sends a request and returns what the answer says; err is that of ctx where it ended first.
+// ask sends a request and returns the response; err is ctx's error if ctx ended first.
 func ask(ctx context.Context, method, target, token, body string) (status int, retryAfter string, err error) {
 	r, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
 	if err != nil {
@@ -41,8 +41,8 @@ func ask(ctx context.Context, method, target, token, body string) (status int, r
 	return answer.StatusCode, answer.Header.Get("Retry-After"), err
 }
 
-// TestWhoLooksUpTooMuchKeepsNobodyElseWaiting lets one viewer ask 40 times at once for what takes PostgreSQL very long, while
-// another tenant works.
+// TestWhoLooksUpTooMuchKeepsNobodyElseWaiting has one viewer send 40 requests at once that take PostgreSQL very long,
+// while another tenant works.
 func TestWhoLooksUpTooMuchKeepsNobodyElseWaiting(t *testing.T) {
 	t.Parallel()
 	db := testenv.OpenStore(t)
@@ -128,7 +128,7 @@ func TestWhoLooksUpTooMuchKeepsNobodyElseWaiting(t *testing.T) {
 			took = append(took, time.Since(began))
 		}
 	}
-	require.Eventually(t, func() bool { // what is given up after its time is told, too
+	require.Eventually(t, func() bool { // requests that time out are recorded as well
 		mu.Lock()
 		defer mu.Unlock()
 		return statuses[http.StatusServiceUnavailable] > 0 && statuses[http.StatusTooManyRequests] > 0

@@ -11,14 +11,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/jobs"
 )
 
-// runJobs does replays, batch by batch, until ctx ends.
+// runJobs executes replays, batch by batch, until ctx ends.
 func (s *Service) runJobs(ctx context.Context, ready func()) error {
 	ready()
 	jobs.Run(ctx, s.work.Jobs, s.log)
 	return nil
 }
 
-// runErasures erases what people asked for, batch by batch, until ctx ends.
+// runErasures executes the erasures that people asked for, batch by batch, until ctx ends.
 func (s *Service) runErasures(ctx context.Context, ready func()) error {
 	ready()
 	jobs.Erase(ctx, erase.New(s.work, s.events.find, s.erasures, s.log), s.log)
@@ -26,11 +26,12 @@ func (s *Service) runErasures(ctx context.Context, ready func()) error {
 }
 
 const (
-	// pausesEvery is how often pauses and deletions that are over are looked for, and pausesTime bounds a look.
+	// pausesEvery is the interval of checking for pauses and deletions that are due, and pausesTime bounds a check.
 	pausesEvery, pausesTime = time.Second, 10 * time.Second
 )
 
-// endPauses resumes hooks whose pause is over, and removes those whose deletion cannot be undone any more, until ctx ends. The workers' housekeeper does so, too.
+// endPauses resumes hooks whose pause is over, and removes hooks whose deletion can no longer be undone, until ctx
+// ends. The workers' housekeeper does the same.
 func (s *Service) endPauses(ctx context.Context, ready func()) error {
 	ready()
 	told := daemon.NewTeller(s.log)

@@ -15,7 +15,7 @@ import (
 func TestTheManualListsTheMetricsThatTheAPIExports(t *testing.T) {
 	t.Parallel()
 	addr, token, health := start(t, "nats://127.0.0.1:1")
-	require.Eventually(t, func() bool { // a counter with labels is there once something was counted
+	require.Eventually(t, func() bool { // a counter with labels only exists once something was counted
 		return request(t, http.MethodGet, "http://"+addr+"/whisperer/hooks/", token, "").status == http.StatusOK
 	}, time.Minute, 20*time.Millisecond)
 

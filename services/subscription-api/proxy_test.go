@@ -70,7 +70,8 @@ func TestOnlyTrustedProxiesSayWhoTheClientIsAndWhetherItUsedTLS(t *testing.T) {
 		}
 		base := "http://" + s.Addr()
 		for _, path := range []string{"a", "b"} {
-			claim(http.MethodPost, base+"/whisperer/hooks/", `{"event_type":"order.created","target_url":"http://example.com/`+path+`"}`) // once, then 409
+			// Only the first one succeeds, later ones are 409.
+			claim(http.MethodPost, base+"/whisperer/hooks/", `{"event_type":"order.created","target_url":"http://example.com/`+path+`"}`)
 		}
 		scheme := "http://"
 		if test.https {
@@ -79,7 +80,7 @@ func TestOnlyTrustedProxiesSayWhoTheClientIsAndWhetherItUsedTLS(t *testing.T) {
 		_, list := claim(http.MethodGet, base+"/whisperer/hooks/?limit=1", "")
 		require.Contains(t, list, `"next":"`+scheme+s.Addr()+`/`, name)
 		require.NotContains(t, list, "evil", name)
-		// On this machine itself a cookie is for TLS where the client used it.
+		// Even on loopback, the cookie is restricted to TLS if the client used TLS.
 		cookies, _ := claim(http.MethodPost, base+"/console/sign-in", url.Values{"token": {token}}.Encode())
 		require.Len(t, cookies, 1, name)
 		require.Equal(t, test.https, cookies[0].Secure, name)

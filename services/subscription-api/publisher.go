@@ -11,19 +11,19 @@ import (
 
 var errNoBus = errors.New("not connected to nats yet")
 
-// publisher is the bus once there is one.
+// publisher gives access to the bus once it is connected.
 type publisher struct {
 	bus atomic.Pointer[bus.Bus]
-	// waiting is why there is none yet.
+	// waiting is the reason why it is not connected yet.
 	waiting atomic.Pointer[error]
 }
 
-// waits says why there is no bus yet.
+// waits records why there is no bus yet.
 func (p *publisher) waits(reason error) { p.waiting.Store(&reason) }
 
 func (p *publisher) connected(b *bus.Bus) { p.bus.Store(b) }
 
-// find returns the bus, or an error where there is none yet.
+// find returns the bus, or an error if it is not connected yet.
 func (p *publisher) find() (*bus.Bus, error) {
 	if b := p.bus.Load(); b != nil {
 		return b, nil
@@ -67,8 +67,8 @@ func (p *publisher) ServerVersion() string {
 	return b.ServerVersion()
 }
 
-// readyOnce is a check that reports why the bus cannot be used until it could be for the first time. A later outage of NATS
-// does not make the API unready: hooks can still be managed, and to take all replicas out of service would help nobody.
+// readyOnce returns a check that fails until the bus was usable for the first time. A later outage of NATS does not
+// make the API unready: hooks can still be managed, and taking all replicas out of service would help nobody.
 func (p *publisher) readyOnce(b *bus.Bus) daemon.Check {
 	return func(ctx context.Context) error {
 		if p.bus.Load() != nil {
@@ -84,7 +84,7 @@ func (p *publisher) readyOnce(b *bus.Bus) daemon.Check {
 	}
 }
 
-// up is 1 while events can be published.
+// up returns 1 while events can be published.
 func (p *publisher) up() float64 {
 	if b := p.bus.Load(); b != nil && b.Ready(context.Background()) == nil {
 		return 1

@@ -10,12 +10,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 )
 
-// settings are the configuration as the console shows it: passwords and keys are left out.
+// settings returns the configuration as the console shows it, without passwords and keys.
 func (c Config) settings() []console.Setting {
 	return append(shown(reflect.ValueOf(c.Shared)), shown(reflect.ValueOf(c))...)
 }
 
-// shown are the settings that a struct has itself.
+// shown returns the settings that a struct contains directly.
 func shown(value reflect.Value) []console.Setting {
 	var list []console.Setting
 	for i := range value.NumField() {
@@ -35,12 +35,12 @@ func shown(value reflect.Value) []console.Setting {
 	return list
 }
 
-// secretName reports whether a variable of that name holds what nobody may read.
+// secretName reports whether a variable of that name contains a secret.
 func secretName(name string) bool {
 	return slices.ContainsFunc([]string{"KEY", "SECRET", "PASSWORD", "TOKEN", "CREDENTIAL"}, func(word string) bool { return strings.Contains(name, word) })
 }
 
-// withoutPasswords keeps the scheme, host and path of URLs that are separated by commas.
+// withoutPasswords reduces comma-separated URLs to scheme, host and path.
 func withoutPasswords(urls string) string {
 	var list []string
 	for one := range strings.SplitSeq(urls, ",") {

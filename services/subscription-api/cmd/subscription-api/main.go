@@ -1,4 +1,5 @@
-// Command subscription-api serves the HTTP API. `subscription-api healthcheck` asks a running one whether it is ready.
+// Command subscription-api serves the HTTP API. `subscription-api healthcheck` asks a running one whether it is
+// ready.
 package main
 
 import (
