@@ -9,13 +9,13 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// asyncPath is where the AsyncAPI document is.
+// asyncPath is the path of the AsyncAPI document.
 const asyncPath = root + "/asyncapi.json"
 
 func exampleTime() time.Time { return time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC) }
 
-// asyncAPI is the document for publishers: the subject of each event type that they may publish, and what may be published
-// there. It is made of the catalogue, as the webhooks of the OpenAPI document are.
+// asyncAPI returns the document for publishers: the subject of each event type that they may publish, and the
+// accepted bodies. Like the webhooks of the OpenAPI document, it is generated from the catalogue.
 func (s *server) asyncAPI() ([]byte, error) {
 	contracts, schemas, err := eventContracts()
 	if err != nil {
@@ -62,7 +62,7 @@ type asyncMessage struct {
 	body jsonSchema
 }
 
-// published are the bodies that an event of the type may be published with.
+// published returns the forms of the body in which an event of the type may be published.
 func (c *eventContract) published() []asyncMessage {
 	text := jsonSchema{"type": "string"}
 	headers := jsonSchema{"type": "object", "properties": jsonSchema{
@@ -82,7 +82,7 @@ func (c *eventContract) published() []asyncMessage {
 		},
 	}
 	var data, context any
-	_ = json.Unmarshal(c.Example, &data) // the catalogue's documents are JSON
+	_ = json.Unmarshal(c.Example, &data) // the catalogue's documents are valid JSON
 	_ = json.Unmarshal(c.Context, &context)
 	when := exampleTime().Format(time.RFC3339)
 	enveloped := jsonSchema{"event_id": "e-1", "event_time": when, "entity": c.Entity, "current_context": context, "data": data}

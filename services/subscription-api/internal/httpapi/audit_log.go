@@ -29,7 +29,7 @@ func (s *server) registerAudit() {
 	}, s.listAudit)
 }
 
-// auditFilter reads what is wanted.
+// auditFilter parses the filters.
 func (s *server) auditFilter(ctx context.Context, c *call) (usecase.AuditFilter, error) {
 	f := usecase.AuditFilter{Subject: c.query.Get("subject"), Kind: c.query.Get("kind")}
 	if f.Kind != "" && !slices.Contains(usecase.AuditKinds(), f.Kind) {

@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// entries are all of the audit log of the tenants' things.
+// entries returns all audit entries about the tenants' objects.
 func (w *world) entries(t *testing.T, tenants ...string) []store.AuditEntry {
 	t.Helper()
 	var all []store.AuditEntry
@@ -25,12 +25,12 @@ func (w *world) entries(t *testing.T, tenants ...string) []store.AuditEntry {
 	return all
 }
 
-// last is what next made of the template.
+// last returns what next last made of the template.
 func (s *stock) last(template string) string {
 	return strings.ReplaceAll(template, "{n}", strconv.Itoa(s.n))
 }
 
-// labelled makes a hook with the label a=b, and does something to it.
+// labelled returns a function that creates a hook with the label a=b and applies an operation to it.
 func (s *stock) labelled(t *testing.T, do string) func() {
 	return func() {
 		t.Helper()
@@ -51,18 +51,18 @@ func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 	mine := &stock{world: w, tenant: "acme"}
 	plain, made, err := w.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "auditor", Role: store.Admin})
 	require.NoError(t, err)
-	// what is needed beyond the matrix to change something
+	// bodies that make an operation change something, where the matrix' body does not
 	bodies := map[string]string{
 		"replay-hook": `{"from":"2026-01-01T00:00:00Z","reason":"r"}`, "rotate-secret": `{"secret_key":"canary-{n}"}`,
 		"erase":        `{"events":["nobody-{n}"],"reason":"r"}`,
 		"replay-hooks": `{"labels":{"a":"b"},"from":"2026-01-01T00:00:00Z","include_missing":true,"reason":"r"}`, "retry-deliveries": `{"from":"2026-01-01T00:00:00Z"}`,
 	}
-	// what operations of many choose from
+	// objects that bulk operations can select
 	choose := map[string]func(){
 		"pause-hooks": mine.labelled(t, ""), "resume-hooks": mine.labelled(t, "pause"), "replay-hooks": mine.labelled(t, ""),
 		"retry-deliveries": func() { mine.make(t, aDelivery) },
 	}
-	// events are a log of their own
+	// events are a record of their own
 	unaudited := map[string]bool{"publish-events": true}
 	checked := 0
 	for _, l := range w.lines(t) {

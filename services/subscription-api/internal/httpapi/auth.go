@@ -14,11 +14,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// tenantHeader is how an operator chooses a tenant.
+// tenantHeader is the header with which an operator selects a tenant.
 const tenantHeader = "X-Whisperer-Tenant"
 
-// guard finds out who makes a request. It remembers tokens and tenants for cacheFor, so that a revoked token is good for
-// that long at the most.
+// guard authenticates requests. It caches tokens and tenants for cacheFor, so a revoked token stays valid for at most
+// that long.
 type guard struct {
 	cases *usecase.Service
 	now   func() time.Time
@@ -42,7 +42,7 @@ func newGuard(cases *usecase.Service) *guard {
 	return &guard{cases: cases, now: time.Now, tokens: map[[sha256.Size]byte]remembered{}, tenants: map[string]time.Time{}}
 }
 
-// admit returns who makes the request. Every reason not to know is the same 401.
+// admit returns the caller. Every failure is the same 401.
 func (g *guard) admit(r *http.Request) (usecase.Caller, error) {
 	plain, err := bearer(r.Header)
 	if err != nil {
@@ -77,8 +77,8 @@ func bearer(header http.Header) (string, error) {
 	return plain, nil
 }
 
-// token looks the token up. One that was good a while ago is never taken for a guess, so that who shares an address with
-// somebody who guesses can go on.
+// token looks up the token. A token that was valid a while ago never counts as a guess, so that a caller can go on
+// who shares an address with somebody who guesses.
 func (g *guard) token(r *http.Request, plain string) (usecase.Token, error) {
 	key := sha256.Sum256([]byte(plain))
 	now := g.now()
@@ -107,7 +107,7 @@ func (g *guard) token(r *http.Request, plain string) (usecase.Token, error) {
 	return token, nil
 }
 
-// forTenant decides which tenant the request is about.
+// forTenant determines the tenant of the request.
 func (g *guard) forTenant(ctx context.Context, token usecase.Token, header http.Header) (usecase.Caller, error) {
 	named := header.Get(tenantHeader)
 	switch {

@@ -75,7 +75,7 @@ func renderSamples(samples []filter.Sample) []api.BacktestSample {
 	return list
 }
 
-// renamed lets the fields of an error that have a pointer have another one.
+// renamed replaces a pointer by another in the fields of an error.
 func renamed(err error, from, to string) error {
 	if invalid, ok := errors.AsType[*webhook.ValidationError](err); ok {
 		for i := range invalid.Fields {

@@ -14,18 +14,18 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
-// firstRoom is how much room is made for a body before any of it has arrived, however long it says that it is.
+// firstRoom is the initial size of the buffer for a body, whatever its Content-Length says.
 const firstRoom = 16 << 10
 
-// readBody reads a request's body into the buffer and checks that it is clean JSON. An operation that takes none lets an empty
-// one pass.
+// readBody reads a request's body into the buffer and checks that it is valid JSON. If the operation needs no body,
+// an empty one is accepted.
 func readBody(c echo.Context, into *bytes.Buffer, needed bool, check func([]byte) error) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > maxBody {
 		return nil, tooLarge()
 	}
 	from := io.Reader(r.Body)
-	if r.ContentLength < 0 { // else net/http reads no more than that
+	if r.ContentLength < 0 { // otherwise net/http reads no more than that
 		from = http.MaxBytesReader(c.Response(), r.Body, maxBody)
 	}
 	into.Grow(bytes.MinRead + int(min(max(r.ContentLength, 0), firstRoom)))
@@ -46,7 +46,7 @@ func readBody(c echo.Context, into *bytes.Buffer, needed bool, check func([]byte
 	return body, nil
 }
 
-// unreadBody is the answer to a body that has not come.
+// unreadBody returns the response to a body that did not arrive.
 func unreadBody(err error) error {
 	_, large := errors.AsType[*http.MaxBytesError](err)
 	switch {

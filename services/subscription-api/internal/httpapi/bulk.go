@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// bulkTimeout bounds what is done with many things at once.
+// bulkTimeout bounds bulk operations.
 const bulkTimeout = usecase.ReplayTimeout
 
 type (
@@ -64,7 +64,7 @@ func (s *server) registerBulk() {
 	}, s.retryDeliveries)
 }
 
-// choice is what the body chooses. An empty event type is refused: it would choose every hook.
+// choice parses the selection in the body. An empty event type is refused, because it would select every hook.
 func (s *server) choice(c *call, in *api.HookChoice, sent sent) (usecase.HookChoice, error) {
 	if eventType := sentFor(sent, &in.EventType); eventType.Given() && in.EventType == "" {
 		invalid := &webhook.ValidationError{}

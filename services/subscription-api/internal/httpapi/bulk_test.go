@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// labelled makes three hooks of acme, one of which is disabled, and one of another partner.
+// labelled creates three hooks labelled acme, one of them disabled, and one labelled other.
 func (w *world) labelled(t *testing.T) (acme, off, other uuid.UUID) {
 	t.Helper()
 	acme = w.createHook(t, `{"event_type":"order.created","target_url":"http://example.com/1","labels":{"partner":"acme","region":"eu"}}`)
@@ -60,8 +60,8 @@ func TestManyHooksArePausedAndResumedByLabelAfterACount(t *testing.T) {
 		want       int
 	}{
 		{"pause", acme + `,"dry_run":true`, 1},
-		{"pause", acme + `,"dry_run":true`, 1}, // nothing was done
-		{"pause", acme, 1},                     // one is paused already, one is disabled
+		{"pause", acme + `,"dry_run":true`, 1}, // nothing was changed by the dry run
+		{"pause", acme, 1},                     // of the others, one is paused already and one is disabled
 		{"pause", acme, 0},
 		{"resume", acme + `,"status":"paused"`, 2},
 		{"resume", acme + `,"dry_run":true`, 1},

@@ -15,8 +15,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// A cursor is opaque to clients: a direction, a position, and a MAC over both, the tenant and the filters, so that it is
-// good for nothing but the list that it came from.
+// A cursor is opaque to clients. It contains a direction, a position, and a MAC over both, the tenant and the
+// filters, so that it only works for the list that it came from.
 const (
 	cursorOlder = 'o'
 	cursorNewer = 'n'
@@ -26,7 +26,7 @@ const (
 
 type cursors struct{ key []byte }
 
-// seal makes a cursor. scope is the tenant and the filters.
+// seal encodes a cursor. scope is the tenant and the filters.
 func (c cursors) seal(direction byte, at usecase.Position, scope string) string {
 	body := make([]byte, 0, cursorBody+cursorMAC)
 	body = append(body, direction)
@@ -35,7 +35,7 @@ func (c cursors) seal(direction byte, at usecase.Position, scope string) string 
 	return base64.RawURLEncoding.EncodeToString(append(body, c.mac(body, scope)...))
 }
 
-// open reads a cursor. ok is false for one that we did not make for this scope.
+// open decodes a cursor. ok is false for one that was not made for this scope.
 func (c cursors) open(cursor, scope string) (direction byte, at usecase.Position, ok bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || len(raw) != cursorBody+cursorMAC {
@@ -57,7 +57,7 @@ func (c cursors) mac(body []byte, scope string) []byte {
 	return h.Sum(nil)[:cursorMAC]
 }
 
-// page reads limit and cursor of a list's query.
+// page parses limit and cursor of a list's query.
 func (c cursors) page(query url.Values, scope string) (usecase.Page, error) {
 	limit, err := readLimit(query.Get("limit"))
 	if err != nil {
@@ -79,7 +79,8 @@ func (c cursors) page(query url.Values, scope string) (usecase.Page, error) {
 	return page, nil
 }
 
-// links are a page's neighbours: first and last are the positions of the page's ends, nil for an empty page.
+// links returns the links to the neighbours of a page. first and last are the positions of the page's ends, nil for
+// an empty page.
 func (c cursors) links(base string, query url.Values, scope string, page usecase.Page, more bool, first, last *usecase.Position) (next, previous *string) {
 	link := func(direction byte, at usecase.Position) *string {
 		q := url.Values{}

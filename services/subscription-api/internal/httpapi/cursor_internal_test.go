@@ -10,7 +10,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// FuzzCursor takes no cursor that it did not make for the list.
+// FuzzCursor checks that no forged cursor is accepted.
 func FuzzCursor(f *testing.F) {
 	c := cursors{key: []byte("a key of thirty-two bytes, or so")}
 	f.Add("", "", "1")

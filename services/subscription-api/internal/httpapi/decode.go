@@ -28,7 +28,7 @@ func (o *optional[T]) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, &o.Value)
 }
 
-// Schema is that of the value, or null.
+// Schema returns the schema of the value, or null.
 func (o *optional[T]) Schema(r huma.Registry) *huma.Schema {
 	s := *huma.SchemaFromType(r, reflect.TypeFor[T]())
 	switch {
@@ -42,16 +42,16 @@ func (o *optional[T]) Schema(r huma.Registry) *huma.Schema {
 	return &s
 }
 
-// unchanged is a field that is sent back as it was read, of which the caller was shown a T.
+// unchanged is a read-only field that may be sent back as it was read; it was shown as a T.
 type unchanged[T any] struct{ optional[rawJSON] }
 
-// Schema is that of what is shown.
+// Schema returns the schema of what is shown.
 func (u *unchanged[T]) Schema(r huma.Registry) *huma.Schema {
 	s := *huma.SchemaFromType(r, reflect.TypeFor[T]())
 	return &s
 }
 
-// expects says in words what the field takes.
+// expects describes in words what the field takes.
 func (o *optional[T]) expects() string {
 	var value any = &o.Value
 	switch v := value.(type) {
@@ -80,8 +80,8 @@ type field interface {
 	expects() string
 }
 
-// decodeObject reads an object into a struct of optionals. A *webhook.ValidationError names every member that is
-// unknown or of the wrong type; errNoObject says that raw is something else.
+// decodeObject decodes an object into a struct of optionals. A *webhook.ValidationError names every member that is
+// unknown or of the wrong type; errNoObject says that raw is not an object.
 func decodeObject(raw []byte, into any) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil || members == nil {
@@ -132,7 +132,7 @@ func decodeBody(body []byte, into any) error {
 
 func notAnObject() *Problem { return badBody("", "the body must be a JSON object") }
 
-// stringList is a list of strings; a null in it is refused, which encoding/json would take for "".
+// stringList is a list of strings. It refuses nulls, which encoding/json would convert to "".
 type stringList []string
 
 // UnmarshalJSON takes a list of strings.
@@ -156,7 +156,7 @@ func (l *stringList) expects() string { return "a list of strings" }
 // idList is a list of ids.
 type idList []uuid.UUID
 
-// UnmarshalJSON takes a list of ids with their dashes, or without.
+// UnmarshalJSON accepts ids with or without dashes.
 func (l *idList) UnmarshalJSON(raw []byte) error {
 	var texts stringList
 	if err := json.Unmarshal(raw, &texts); err != nil {
@@ -183,7 +183,7 @@ func (l *idList) expects() string { return "a list of ids" }
 // oneID is an id.
 type oneID uuid.UUID
 
-// UnmarshalJSON takes an id with its dashes, or without.
+// UnmarshalJSON accepts an id with or without dashes.
 func (i *oneID) UnmarshalJSON(raw []byte) error {
 	var list idList
 	err := list.UnmarshalJSON(slices.Concat([]byte("["), raw, []byte("]")))
@@ -207,7 +207,7 @@ var errNull = errors.New("null where a string is needed")
 // typeList is event_type: one type, or a list of them.
 type typeList []string
 
-// UnmarshalJSON takes a string or a list of strings.
+// UnmarshalJSON accepts a string or a list of strings.
 func (l *typeList) UnmarshalJSON(raw []byte) error {
 	if raw[0] != '"' {
 		return (*stringList)(l).UnmarshalJSON(raw)
@@ -224,7 +224,7 @@ func (l *typeList) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{AnyOf: []*huma.Schema{one, {Type: huma.TypeArray, Items: one}}}
 }
 
-// stringMap is an object of strings; a null in it is refused.
+// stringMap is an object of strings. It refuses nulls.
 type stringMap map[string]string
 
 // UnmarshalJSON takes an object of strings.
@@ -245,10 +245,10 @@ func (m *stringMap) UnmarshalJSON(raw []byte) error {
 
 func (m *stringMap) expects() string { return "an object of strings" }
 
-// flag is true or false, also as a word in any case or as 1 or 0, as Django's clients send it.
+// flag is true or false. It also accepts the words in any case, 1 and 0, as Django's clients send them.
 type flag bool
 
-// UnmarshalJSON takes what readBool takes.
+// UnmarshalJSON accepts what readBool accepts.
 func (f *flag) UnmarshalJSON(raw []byte) error {
 	value, set, err := readBool("", strings.Trim(string(raw), `"`))
 	if err != nil || !set {
@@ -262,10 +262,10 @@ var errNoFlag = errors.New("neither true nor false")
 
 func (f *flag) expects() string { return "true or false" }
 
-// Schema describes the field as new programs write it.
+// Schema only describes the recommended form.
 func (f *flag) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeBoolean} }
 
-// rawJSON is a field that is any JSON and is judged by the domain.
+// rawJSON is a field of any JSON, which the domain checks.
 type rawJSON json.RawMessage
 
 // UnmarshalJSON keeps the text.
@@ -274,7 +274,7 @@ func (r *rawJSON) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the text; null where there is none.
+// MarshalJSON writes the text, or null if there is none.
 func (r rawJSON) MarshalJSON() ([]byte, error) { //nolint:recvcheck // encoding/json wants it so: values are written, pointers read
 	if len(r) == 0 {
 		return []byte("null"), nil
@@ -284,13 +284,13 @@ func (r rawJSON) MarshalJSON() ([]byte, error) { //nolint:recvcheck // encoding/
 
 func (r *rawJSON) expects() string { return "JSON" }
 
-// Schema lets everything pass, without types: generators of clients have a word for what may be anything, and make a choice of
-// six types of what names all of them. Null is named because some validators take {} to exclude it.
+// Schema allows everything without listing types. Client generators have a type for anything, but make a choice of
+// six types if all are listed. Null is named because some validators take {} to exclude it.
 func (r *rawJSON) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Title: "any JSON", AnyOf: []*huma.Schema{{}, {Type: "null"}}}
 }
 
-// object is a field that is an object or null, whose rules the domain knows.
+// object is a field that is an object or null. The domain has its rules.
 type object json.RawMessage
 
 // UnmarshalJSON keeps the text.
@@ -298,7 +298,7 @@ func (o *object) UnmarshalJSON(raw []byte) error { return (*rawJSON)(o).Unmarsha
 
 func (o *object) expects() string { return "an object or null" }
 
-// callbackField is an object, or the dotted path of a function as the predecessor had it.
+// callbackField is an object, or the dotted path of a function as the predecessor used it.
 type callbackField struct{ rawJSON }
 
 func (c *callbackField) expects() string { return "an object, the path of a function, or null" }

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// optionals are the members of bodies by the types of the fields of package api that they fill.
+// optionals maps the types of fields in package api to the optionals with which bodies are decoded.
 var optionals = map[reflect.Type]reflect.Type{
 	reflect.TypeFor[bool]():                    reflect.TypeFor[optional[bool]](),
 	reflect.TypeFor[*bool]():                   reflect.TypeFor[optional[bool]](),
@@ -33,17 +33,17 @@ var optionals = map[reflect.Type]reflect.Type{
 	reflect.TypeFor[*api.HookFields]():         reflect.TypeFor[optional[hookObject]](),
 }
 
-// wires are those of fields that say so in their tag wire.
+// wires does the same for fields with the tag wire.
 var wires = map[string]reflect.Type{
 	"object": reflect.TypeFor[optional[object]](),
 	"text":   reflect.TypeFor[optional[string]](),
 	"types":  reflect.TypeFor[optional[typeList]](),
 }
 
-// stateList is a list of states of deliveries.
+// stateList is a list of delivery states.
 type stateList []webhook.DeliveryState
 
-// UnmarshalJSON takes a list of strings.
+// UnmarshalJSON accepts a list of strings.
 func (l *stateList) UnmarshalJSON(raw []byte) error {
 	var names stringList
 	err := names.UnmarshalJSON(raw)
@@ -56,7 +56,7 @@ func (l *stateList) UnmarshalJSON(raw []byte) error {
 
 func (l *stateList) expects() string { return "a list of strings" }
 
-// optionalsOf is a struct of optionals, one for each field of the plain struct T.
+// optionalsOf returns a struct type with one optional for each field of the plain struct T.
 func optionalsOf[T any]() reflect.Type {
 	var fields []reflect.StructField
 	for _, f := range plainFields[T]() {
@@ -69,20 +69,21 @@ func optionalsOf[T any]() reflect.Type {
 	return reflect.StructOf(fields)
 }
 
-// plainFields are the fields of a struct, and those of the structs that it embeds.
+// plainFields returns the fields of a struct, including those of embedded structs.
 func plainFields[T any]() []reflect.StructField {
 	return slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[T]()), func(f reflect.StructField) bool { return f.Anonymous })
 }
 
-// bodyAs is the schema of a body with the fields of T, listed by the name in the document.
+// bodyAs returns the schema of a body with the fields of T, under the given name in the document.
 func bodyAs[T any](s *server, name string) *huma.Schema {
 	return s.api.OpenAPI().Components.Schemas.Schema(optionalsOf[T](), true, name)
 }
 
-// sent is what was sent for the fields of a body, by their addresses.
+// sent maps the address of each field of the body to what was sent for it.
 type sent map[any]reflect.Value
 
-// decodeAs is decodeBody for a body with the fields of T, of which the second result says what was sent for them. No body has no fields.
+// decodeAs is decodeBody for a body with the fields of T. The second result says what was sent. An empty body has no
+// fields.
 func decodeAs[T any](body []byte) (*T, sent, error) {
 	in, as := new(T), reflect.New(optionalsOf[T]()).Elem()
 	if len(body) > 0 {
@@ -106,19 +107,19 @@ func decodeAs[T any](body []byte) (*T, sent, error) {
 	return in, s, nil
 }
 
-// sentFor is a field with whether it was sent.
+// sentFor returns a field, and whether it was sent.
 func sentFor[T any](s sent, field *T) usecase.Optional[T] {
 	as := s[field]
 	return usecase.Optional[T]{Set: as.FieldByName("Set").Bool(), Null: as.FieldByName("Null").Bool(), Value: *field}
 }
 
-// sentAs is a field as it was read, which was a T.
+// sentAs returns a field as it was decoded, which was as a T.
 func sentAs[T any](s sent, field any) optional[T] {
 	as, _ := reflect.TypeAssert[optional[T]](s[field])
 	return as
 }
 
-// sentAt is sentFor for what a field points to.
+// sentAt is sentFor for the value that a field points to.
 func sentAt[T any](s sent, field **T) usecase.Optional[T] {
 	as := sentFor(s, field)
 	o := usecase.Optional[T]{Set: as.Set, Null: as.Null}

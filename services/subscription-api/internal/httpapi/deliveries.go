@@ -23,7 +23,7 @@ const (
 )
 
 type (
-	// PageQuery is the place in a list, and how much of it is wanted.
+	// PageQuery selects a page of a list.
 	PageQuery struct {
 		Limit  limitParam `query:"limit"`
 		Cursor string     `query:"cursor" doc:"From next or previous"`
@@ -58,7 +58,7 @@ func (s *server) registerDeliveries() {
 	}, s.listHookDeliveries)
 }
 
-// params describe the filters of a struct of package api, but for some.
+// params describes the filters in a struct of package api, except those listed.
 func params[T any](without ...string) []*huma.Param {
 	var params []*huma.Param
 	for _, f := range usecase.FiltersOf[T]() {
@@ -87,7 +87,7 @@ func params[T any](without ...string) []*huma.Param {
 	return params
 }
 
-// deliveryFilter reads the filters of a list of deliveries.
+// deliveryFilter parses the filters of a list of deliveries.
 func (c *call) deliveryFilter() (usecase.DeliveryFilter, error) {
 	now := time.Now()
 	f, err := usecase.ReadDeliveryFilter(c.query, now)

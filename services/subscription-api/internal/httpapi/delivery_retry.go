@@ -26,7 +26,7 @@ func (s *server) retryDelivery(ctx context.Context, c *call, _ *deliveryGetInput
 	return s.showDelivery(ctx, c)
 }
 
-// parkForRetry has a delivery made again, as the options of the body say.
+// parkForRetry retries a delivery with the options in the body.
 func (s *server) parkForRetry(ctx context.Context, c *call) error {
 	options, _, err := decodeAs[api.Retry](c.body)
 	if err != nil {

@@ -12,28 +12,29 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// docsPath is where people read the document and try its operations.
+// docsPath is the path of the page that shows the document and can send requests.
 const docsPath = root + "/docs"
 
 //go:embed docs/page.html docs/page.css docs/page.js docs/scalar.js.gz
 var docsFiles embed.FS
 
-// documentPolicy lets a document load nothing.
+// documentPolicy forbids a document to load anything.
 const documentPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// docsPolicy lets the page load and ask this host alone. Scalar writes its styles into the page; docs/decisions/0047 says what of that.
+// docsPolicy allows the page to load from, and send requests to, this host only. Scalar adds styles to the page; see
+// docs/decisions/0047.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// docsFile is a file that needs no token.
+// docsFile is a file that is served without a token.
 type docsFile struct {
 	path, contentType, policy string
 	content                   []byte
-	// zipped is the content as gzip; nil for what is sent as it is.
+	// zipped is the content as gzip; nil for content that is sent uncompressed.
 	zipped []byte
 }
 
-// serveDocs serves the documents, and the page that shows one of them.
+// serveDocs serves the documents and the page that shows one of them.
 func (s *server) serveDocs() error {
 	spec, err := s.spec()
 	if err != nil {

@@ -169,7 +169,7 @@ func renderErasure(e *usecase.Erasure) api.Erasure {
 	return b
 }
 
-// renderErased is nil for what was not erased.
+// renderErased returns nil for what was not erased.
 func renderErased(e *webhook.Erased) *api.Erased {
 	if e == nil {
 		return nil
@@ -177,7 +177,7 @@ func renderErased(e *webhook.Erased) *api.Erased {
 	return &api.Erased{At: e.At, By: e.By}
 }
 
-// nameErasers says whose tokens erased payloads, of which most are nil.
+// nameErasers sets the names of the tokens that erased payloads. Most elements of erased are nil.
 func (s *server) nameErasers(ctx context.Context, c *call, erased ...*api.Erased) error {
 	erased = slices.DeleteFunc(erased, func(e *api.Erased) bool { return e == nil })
 	if len(erased) == 0 {

@@ -17,7 +17,7 @@ import (
 
 const (
 	eventsPath = root + "/events/"
-	// maxBatch is how many events one request may publish.
+	// maxBatch is the maximum number of events in one request.
 	maxBatch = 100
 )
 
@@ -58,7 +58,7 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 		return nil, err
 	}
 	if in.Traceparent == "" {
-		in.Tracestate = "" // it goes with a trace
+		in.Tracestate = "" // a tracestate is only valid with its traceparent
 	}
 	if span := trace.From(ctx); span.On() {
 		in.Traceparent = span.Traceparent()
@@ -88,7 +88,7 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 	return &publishedOutput{Body: out}, nil
 }
 
-// publishing begins the span of a publication, below the request's, which its events then go on below.
+// publishing begins the span of a publication, as a child of the request's span. Its events continue below it.
 func (s *server) publishing(p *publication) trace.Span {
 	if !s.Traces.On() {
 		return trace.Span{}
@@ -101,6 +101,6 @@ func (s *server) publishing(p *publication) trace.Span {
 		facts = append(facts, trace.Int("messaging.batch.message_count", len(p.events)))
 	}
 	span := s.Traces.Publish(p.headers.Traceparent, p.headers.Tracestate, facts...)
-	p.header["traceparent"] = span.Traceparent() // that of all its messages, which is its own since the request is traced
+	p.header["traceparent"] = span.Traceparent() // the messages share this header; a traced request has its own copy
 	return span
 }

@@ -18,10 +18,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// knownTimeout bounds what publishing waits for the database, without which it goes on.
+// knownTimeout bounds how long publishing waits for the database. It continues without an answer.
 const knownTimeout = 500 * time.Millisecond
 
-// checkEvents judges the JSON of events by the rule that holds for those which come over NATS.
+// checkEvents checks the JSON of events by the same rule as for events published over NATS.
 func checkEvents(body []byte) error {
 	const around = 2 // levels of a batch around an event
 	if err := envelope.CheckJSON(body, envelope.MaxDepth+around); err != nil {
@@ -37,7 +37,7 @@ func checkEvents(body []byte) error {
 	return nil
 }
 
-// compact is JSON without white space, which means nothing.
+// compact removes insignificant white space from JSON.
 func compact(raw []byte) []byte {
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {
@@ -46,8 +46,8 @@ func compact(raw []byte) []byte {
 	return b.Bytes()
 }
 
-// checkKnown refuses what was published before with other content: the same idempotency key, or the same event id. Where the
-// database cannot be asked in time events go on, and a worker tells.
+// checkKnown refuses an idempotency key or event id that was used before with other content. If the database does not
+// answer in time, the events are accepted; then a worker rejects conflicts.
 func (s *server) checkKnown(ctx context.Context, p *publication, key usecase.IdempotencyKey) error {
 	if problem := p.conflicts(p.twice()); problem != nil {
 		return problem
@@ -55,7 +55,7 @@ func (s *server) checkKnown(ctx context.Context, p *publication, key usecase.Ide
 	var asked []usecase.Published
 	for i := range p.events {
 		if p.given[i] {
-			asked = append(asked, usecase.Published{EventKey: p.key(i), At: p.now.Add(time.Minute)}) // clocks may differ
+			asked = append(asked, usecase.Published{EventKey: p.key(i), At: p.now.Add(time.Minute)}) // allows for clock differences
 		}
 	}
 	if key.Key == "" && len(asked) == 0 {
@@ -82,7 +82,7 @@ func (p *publication) key(i int) usecase.EventKey {
 	return usecase.EventKey{Tenant: p.tenant, ID: p.events[i].ID}
 }
 
-// twice are the events of the request itself that came with ids, the first of each id.
+// twice returns the first event of each given id in the request, to find ids that it uses twice.
 func (p *publication) twice() map[usecase.EventKey]usecase.SeenEvent {
 	if len(p.events) == 1 {
 		return nil
@@ -100,7 +100,7 @@ func (p *publication) twice() map[usecase.EventKey]usecase.SeenEvent {
 	return first
 }
 
-// conflicts is the answer to events whose ids are others' already; nil where there is none.
+// conflicts returns the response if ids are used by other events, and nil otherwise.
 func (p *publication) conflicts(known map[usecase.EventKey]usecase.SeenEvent) *Problem {
 	if len(known) == 0 {
 		return nil
@@ -121,7 +121,7 @@ func (p *publication) conflicts(known map[usecase.EventKey]usecase.SeenEvent) *P
 	return problem
 }
 
-// notStored is the answer where not all events are known to be stored: it names those.
+// notStored returns the response if some events may not be stored; it names these.
 func (p *publication) notStored(err error) *Problem {
 	problem := newProblem(http.StatusServiceUnavailable, "The events could not be stored now. Try again soon.").with("Retry-After", "1")
 	failed, ok := errors.AsType[*bus.PublishError](err)

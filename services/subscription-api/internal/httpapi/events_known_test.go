@@ -19,7 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// record writes what was published to the ledger, as a worker does.
+// record writes published messages to the ledger, as a worker does.
 func record(t *testing.T, w *world, messages []envelope.Published) {
 	t.Helper()
 	var list []webhook.Event
@@ -128,7 +128,7 @@ func TestACloudEventIsFoundByItsOwnID(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodGet, events+"2/", "").status)
 }
 
-// brokenBus stores every second event.
+// brokenBus only stores every second event.
 type brokenBus struct{}
 
 func (brokenBus) PublishEvents(_ context.Context, list []bus.Outgoing) error {
@@ -159,7 +159,7 @@ func TestPublishingGoesOnWhereIDsCannotBeLookedUp(t *testing.T) {
 	require.Equal(t, http.StatusAccepted, a.status, a.text)
 }
 
-// anyBus takes everything.
+// anyBus accepts everything.
 type anyBus struct{}
 
 func (anyBus) PublishEvents(context.Context, []bus.Outgoing) error { return nil }

@@ -21,25 +21,25 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/schema"
 )
 
-// publication is a request's events on their way to the bus.
+// publication has the events of a request to publish.
 type publication struct {
 	types   *schema.Checks
 	tenant  string
 	headers *publishHeaders
 	now     time.Time
 	invalid *webhook.ValidationError
-	// alone says that the body is an event; else list points to the list that they are in.
+	// alone says that the body is a single event; otherwise list is the pointer of the list of events.
 	alone     bool
 	list      string
-	count     int               // of the events read
+	count     int               // of events read
 	header    map[string]string // of all messages
 	events    []webhook.Event
-	given     []bool // whether the event's id is the publisher's
+	given     []bool // whether the publisher supplied the event's id
 	outgoing  []bus.Outgoing
 	published []api.PublishedEvent
 }
 
-// read takes a body apart, which checkEvents has let pass. It is gone through once.
+// read splits a body, which checkEvents has accepted, in one pass.
 func (p *publication) read(body []byte) error {
 	body = bytes.TrimSpace(body)
 	if p.headers.Traceparent != "" {
@@ -60,7 +60,7 @@ func (p *publication) read(body []byte) error {
 	return p.invalid.OrNil()
 }
 
-// readBatch takes an object apart that has a list of events, and should have nothing else.
+// readBatch splits an object that should have a list of events and nothing else.
 func (p *publication) readBatch(body []byte) error {
 	p.list = "/events"
 	members := 0
@@ -73,7 +73,7 @@ func (p *publication) readBatch(body []byte) error {
 	if members == 1 && len(list) > 0 && list[0] == '[' {
 		return p.readList(list)
 	}
-	var in batchInput // the ordinary decoder reports what is wrong with it
+	var in batchInput // the ordinary decoder reports its errors
 	if err := decodeBody(body, &in); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (p *publication) readEvents(events []json.RawMessage) error {
 	return p.invalid.OrNil()
 }
 
-// pointer is that of an event.
+// pointer returns the pointer of an event.
 func (p *publication) pointer(index int) string {
 	if p.alone {
 		return ""
@@ -110,7 +110,7 @@ func (p *publication) pointer(index int) string {
 	return p.list + "/" + strconv.Itoa(index)
 }
 
-// add takes an event of the request; what is wrong with it goes into p.invalid.
+// add adds an event of the request; its errors go into p.invalid.
 func (p *publication) add(raw json.RawMessage, e *envelope.Envelope, others []string, isObject bool) {
 	index := p.count
 	p.count++
@@ -155,7 +155,7 @@ func (p *publication) add(raw json.RawMessage, e *envelope.Envelope, others []st
 	p.published = append(p.published, api.PublishedEvent{EventID: event.ID, SchemaProblems: problems})
 }
 
-// membersAtFault names what an event has and should not, and what is of another type; nil where there is none.
+// membersAtFault reports unknown members and members of a wrong type, or nil.
 func membersAtFault(e *envelope.Envelope, others []string) error {
 	noStrings := e.NoStrings()
 	if len(others)+len(noStrings) == 0 {
@@ -172,8 +172,8 @@ func membersAtFault(e *envelope.Envelope, others []string) error {
 	return wrong
 }
 
-// check asks the schema of the event's type. What it has against the event is a problem of the request where such events
-// are rejected, and else for the answer to tell.
+// check checks the event against the schema of its type. If the type rejects such events, violations are errors of
+// the request; otherwise they are returned, to be reported in the response.
 func (p *publication) check(e *webhook.Event, pointer func() string) (told []api.FieldProblem, ok bool) {
 	check := p.types.Find(e.Tenant, e.Type)
 	err := check.Problems(e.Data)
@@ -189,9 +189,9 @@ func (p *publication) check(e *webhook.Event, pointer func() string) (told []api
 	return fieldProblems(against.Fields), true
 }
 
-// ids are the event's id and the one by which JetStream drops a repetition. The latter is of the whole stream and says
-// nothing about bodies, so for an id of the publisher's it is derived from tenant, id and body: another body with the
-// same id has to get through, to be rejected in the open.
+// ids returns the event's id, and the id for JetStream's deduplication. JetStream compares the latter over the whole
+// stream and ignores bodies. So for an id of the publisher's, it is derived from tenant, id and body: the same id
+// with another body must get through, to be visibly rejected.
 func (p *publication) ids(own string, given bool, raw []byte, index int) (id, messageID string) {
 	switch {
 	case given:

@@ -12,11 +12,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
-// keptBody is how much room for bodies is used again.
+// keptBody is the maximum size of a buffer that is reused.
 const keptBody = 256 << 10
 
-// servePublish serves publishEvents without what huma does around a handler, which costs more than publishing does: it is paid
-// for each event.
+// servePublish serves publishEvents without huma's wrapping of handlers, which costs more per request than publishing
+// itself.
 func (s *server) servePublish(r *route) echo.HandlerFunc {
 	op := s.operation(http.MethodPost, eventsPath)
 	return func(c echo.Context) error {
@@ -36,7 +36,7 @@ func (s *server) servePublish(r *route) echo.HandlerFunc {
 		} else {
 			err = writeJSON(c, r.status, appendPublished(make([]byte, 0, 64*(len(out.Body.Results)+2)), &out.Body))
 		}
-		if body.Cap() <= keptBody { // nor is one that a panic has left
+		if body.Cap() <= keptBody { // a buffer is not reused after a panic either
 			s.bodies.Put(body)
 		}
 		return err
@@ -51,7 +51,7 @@ func writeJSON(c echo.Context, status int, body []byte) error {
 	return err
 }
 
-// appendPublished appends the answer as encoding/json writes it.
+// appendPublished appends the response, in the format of encoding/json.
 func appendPublished(to []byte, b *api.Published) []byte {
 	to = append(to, '{')
 	if b.EventID != "" {
@@ -72,7 +72,7 @@ func appendPublished(to []byte, b *api.Published) []byte {
 	return append(to, "]}\n"...)
 }
 
-// appendText appends a string; what an id rarely has is left to encoding/json.
+// appendText appends a string. Unusual characters are left to encoding/json.
 func appendText(to []byte, s string) []byte {
 	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
 		text, _ := json.Marshal(s) //nolint:errchkjson // always has a form

@@ -22,7 +22,7 @@ import (
 
 const events = "/whisperer/events/"
 
-// newBus is a world whose events go to a nats-server of its own; published reads the OMS stream.
+// newBus returns a world whose events go to a nats-server of its own. published reads the OMS stream.
 func newBus(t *testing.T) (w *world, published func() []envelope.Published) {
 	t.Helper()
 	b := testenv.Bus(t)
@@ -30,7 +30,7 @@ func newBus(t *testing.T) (w *world, published func() []envelope.Published) {
 	w = newWorld(t, func(d *httpapi.Deps) {
 		d.Publisher, d.Types = b, types
 		d.Cases.Bus = func() (*bus.Bus, error) { return b, nil }
-		d.RetryWait = 50 * time.Millisecond // no worker makes the attempt
+		d.RetryWait = 50 * time.Millisecond // there is no worker to make the attempt
 	})
 	watch, err := w.db.Hooks.Watch(store.WatchOptions{Types: types, Log: zap.NewNop()})
 	require.NoError(t, err)
@@ -45,7 +45,7 @@ func newBus(t *testing.T) (w *world, published func() []envelope.Published) {
 		var messages []envelope.Published
 		for seq := webhook.Sequence(1); ; seq++ {
 			m, err := b.Event(t.Context(), seq)
-			if err != nil { // the end
+			if err != nil { // the end of the stream
 				return messages
 			}
 			messages = append(messages, m)

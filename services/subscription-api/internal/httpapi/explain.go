@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// Where an explanation is from.
+// Sources of an explanation.
 const (
 	evaluatedNow  = "now"
 	fromTheLedger = "recorded"

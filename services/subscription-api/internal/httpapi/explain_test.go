@@ -23,7 +23,7 @@ func TestAnEventIsExplainedForEveryHook(t *testing.T) {
 	hook("other-channel", `"event_type":"*","config":{"channel_id":13}`)
 	hook("filtered", `"event_type":"*","config":{"channel_id":12,"filter":"event.data.n > 100.0"}`)
 	hook("missed", `"event_type":"*","config":{"channel_id":12}`)
-	e := newEvent("e-1", 1, "order.created", "", -time.Minute) // however long the hooks take
+	e := newEvent("e-1", 1, "order.created", "", -time.Minute) // old enough even if creating the hooks takes long
 	e.ConfigFilter = []byte(`{"channel_id":12}`)
 	hookLater := func() { hook("later", `"event_type":"*"`) }
 	old := newEvent("e-0", 2, "order.created", "", time.Hour)
@@ -57,7 +57,7 @@ func TestAnExplanationNamesTheFirstThingThatKeepsAnEventAway(t *testing.T) {
 	const disabled = `status = 'disabled', disabled_reason = 'It was gone.'`
 	for name, c := range map[string]struct {
 		hook           string
-		change         string // of the hook's row, past what the API allows
+		change         string // changes the hook's row, bypassing the API's checks
 		age            time.Duration
 		reason, detail string
 	}{

@@ -16,11 +16,11 @@ import (
 
 const (
 	typeCSV = "text/csv"
-	// exportWrite bounds the look-up and the writing of one page of a file.
+	// exportWrite bounds looking up and writing one page of a file.
 	exportWrite = time.Minute
 )
 
-// ExportFormat is the query of all files.
+// ExportFormat is the query parameter of all exports.
 type ExportFormat struct {
 	Format string `query:"format" enum:"csv,ndjson" doc:"Comma-separated values (RFC 4180) with a header line, or one JSON object per line; csv if absent"`
 }
@@ -110,7 +110,7 @@ func (s *server) exportAudit(ctx context.Context, c *call, in *exportAuditInput)
 	return s.export(ctx, "audit", format, rows)
 }
 
-// export streams a file. What goes wrong on the way breaks the answer off, since the status has been sent.
+// export streams a file. An error breaks off the response, because the status has been sent already.
 func (s *server) export(ctx context.Context, name string, format usecase.ExportFormat, rows *usecase.Export) (*huma.StreamResponse, error) {
 	if err := rows.Begin(ctx); err != nil {
 		return nil, err
@@ -124,8 +124,8 @@ func (s *server) export(ctx context.Context, name string, format usecase.ExportF
 		}
 		w.Header().Set("Content-Type", kind)
 		w.Header().Set("Content-Disposition", `attachment; filename="`+name+"."+string(format)+`"`)
-		w.Header().Set("X-Accel-Buffering", "no")             // proxies would keep it all
-		_ = out.SetWriteDeadline(time.Now().Add(exportWrite)) // not every ResponseWriter of a test has deadlines
+		w.Header().Set("X-Accel-Buffering", "no")             // otherwise proxies would buffer it all
+		_ = out.SetWriteDeadline(time.Now().Add(exportWrite)) // the ResponseWriters of some tests have no deadlines
 		err := rows.Write(ctx, format, 0, w, func() error {
 			select {
 			case <-daemon.Stopping(ctx):

@@ -73,7 +73,7 @@ func TestFilesHaveAllOfAList(t *testing.T) {
 	}
 }
 
-// recent is a time of yesterday.
+// recent returns a time yesterday.
 func recent(t *testing.T) string {
 	t.Helper()
 	return time.Now().Add(-24 * time.Hour).UTC().Format(time.RFC3339)

@@ -31,7 +31,7 @@ func TestAFilterThatCostsTooMuchIsRefused(t *testing.T) {
 	require.Contains(t, a.text, `"pointer":"/config/filter"`)
 	require.Contains(t, a.text, "costs up to 27060603 units")
 	require.Contains(t, a.text, "limit is 500000")
-	// filters that are fine by themselves, and too many of them
+	// each filter is acceptable alone, but there are too many of them
 	two := "event.data.i.all(a, event.data.i.all(b, a + b >= 0))"
 	var last string
 	for n := range 30 {
@@ -45,7 +45,7 @@ func TestAFilterThatCostsTooMuchIsRefused(t *testing.T) {
 	require.Contains(t, a.text, `"pointer":"/config/filter"`)
 	require.Contains(t, a.text, "costs up to 260603 units")
 	require.Contains(t, a.text, "limit of 5000000")
-	// what is there can be changed, and given a filter that costs no more
+	// existing hooks can be changed, and given a filter that costs no more
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodPatch, last, `{"name":"x"}`).status)
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodPatch, last, `{"config":{"timeout":5,"filter":"`+two+`"}}`).status)
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodPatch, last, `{"config":{"filter":"event.data.i.all(b, event.data.i.all(a, a + b >= 0))"}}`).status)

@@ -15,7 +15,7 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// history is a world in which a few things happened.
+// history is a world with some history.
 type history struct {
 	*world
 	a, b   uuid.UUID

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// defaultRetryWait is how long a retry is waited for.
+	// defaultRetryWait is how long the request waits for the attempt.
 	defaultRetryWait = 20 * time.Second
-	// retryLook is how often it is looked for meanwhile.
+	// retryLook is the polling interval during that wait.
 	retryLook = 200 * time.Millisecond
-	// maxAwaited is how many retries are waited for at once; others are answered without waiting.
+	// maxAwaited is how many requests may wait at once; further ones are answered without waiting.
 	maxAwaited = 32
 )
 
@@ -94,14 +94,14 @@ func (s *server) beforeRetry(ctx context.Context, c *call) (last int, paused boo
 		}
 		h, err := s.Cases.Hooks.Get(ctx, &c.Caller, d.HookID)
 		f.paused = err == nil && h.Status == webhook.Paused
-		return f, nil // a hook that is gone is refused with its reason
+		return f, nil // a deleted hook is refused with its reason
 	}
 	f, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (found, error) { return lookUp(ctx, s, c, look) })
 	return f.last, f.paused, err
 }
 
-// awaitAttempt returns what became of the attempt after the last one; nil where that takes longer than a caller waits, or
-// the database cannot be asked: the attempt is made all the same.
+// awaitAttempt returns the result of the next attempt after last. It returns nil if that takes too long or the
+// database does not answer; the attempt is made nevertheless.
 func (s *server) awaitAttempt(ctx context.Context, c *call, last int) (*retriedOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.RetryWait)
 	defer cancel()
@@ -119,7 +119,7 @@ func (s *server) awaitAttempt(ctx context.Context, c *call, last int) (*retriedO
 		switch {
 		case ctx.Err() != nil:
 			return nil, nil //nolint:nilnil // not over yet
-		case errors.Is(err, daemon.ErrShare), errors.Is(err, daemon.ErrBusy): // others of the tenant look, too
+		case errors.Is(err, daemon.ErrShare), errors.Is(err, daemon.ErrBusy): // the tenant's other look-ups use up its share
 		case err != nil, made != nil:
 			return made, err
 		}
@@ -131,7 +131,7 @@ func (s *server) awaitAttempt(ctx context.Context, c *call, last int) (*retriedO
 	}
 }
 
-// retried shows the attempt after the last one; nil where there is none yet.
+// retried returns the attempt after last, or nil if there is none yet.
 func retried(c *call, d *webhook.Delivery, attempts []webhook.Attempt, last int) *retriedOutput {
 	n := len(attempts)
 	if n == 0 || attempts[n-1].Number <= last {

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// hookEventsPath is where deliveries were called hook events; programs that know them so find them there.
+// hookEventsPath is the old path of deliveries, when they were called hook events, for programs that still use it.
 const hookEventsPath = root + "/hook_events/"
 
 type (
@@ -114,7 +114,7 @@ func (in *hookEventListInput) filter(now time.Time) (f usecase.DeliveryFilter, e
 	return f, err
 }
 
-// timeRange is what all of the created_date parameters say together. What is stored has whole microseconds.
+// timeRange combines the created_date parameters. Stored times have whole microseconds.
 func (in *hookEventListInput) timeRange(now time.Time) (usecase.TimeRange, error) {
 	const tick = time.Microsecond
 	var r usecase.TimeRange
@@ -122,7 +122,7 @@ func (in *hookEventListInput) timeRange(now time.Time) (usecase.TimeRange, error
 		name     string
 		value    timeParam
 		from, to bool
-		shift    time.Duration // of the bound, which includes its begin and not its end
+		shift    time.Duration // of the bound: the start is inclusive, the end exclusive
 	}{
 		{"created_date", in.At, true, false, 0},
 		{"created_date", in.At, false, true, tick},
@@ -155,7 +155,8 @@ func (in *hookEventListInput) timeRange(now time.Time) (usecase.TimeRange, error
 	return usecase.CompleteRange(r, now)
 }
 
-// readOldTime takes what Django took: dates, and times of ISO 8601 with a T or a space, with and without seconds and a zone.
+// readOldTime accepts what Django accepted: dates, and ISO 8601 times with a T or a space, with and without seconds
+// and a zone.
 func readOldTime(name, s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
@@ -189,7 +190,7 @@ func (s *server) getHookEvent(ctx context.Context, c *call, _ *deliveryGetInput)
 // maxListedPayload bounds the bodies of a page, in bytes.
 const maxListedPayload = 8 << 20
 
-// hookEvents shows deliveries under their old name.
+// hookEvents renders deliveries in their old form.
 func (s *server) hookEvents(ctx context.Context, c *call, list []webhook.Delivery) ([]hookEventBody, error) {
 	details, err := s.Cases.History.DeliveryDetails(ctx, c.Tenant, list, maxListedPayload)
 	if err != nil {
@@ -237,7 +238,7 @@ func (s *server) renderHookEvent(d *webhook.Delivery, detail *usecase.DeliveryDe
 	return b, nil
 }
 
-// answer takes over how the last attempt went.
+// answer sets the fields that describe the last attempt.
 func (b *hookEventBody) answer(a webhook.ShownAttempt) {
 	seconds := a.Duration.Seconds()
 	b.ResponseTime = &seconds
@@ -247,5 +248,5 @@ func (b *hookEventBody) answer(a webhook.ShownAttempt) {
 	}
 }
 
-// objectID is the id within an entity: 61 of package:61.
+// objectID returns the id within an entity: 61 of package:61.
 func objectID(entity string) string { return entity[strings.LastIndexByte(entity, ':')+1:] }

@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// hookInput are the fields of a hook that a caller may send.
+// hookInput has the fields of a hook that a caller may send.
 type hookInput struct {
 	Name                 optional[string]        `json:"name,omitzero"`
 	EventType            optional[typeList]      `json:"event_type,omitzero"`
@@ -39,11 +39,11 @@ type hookInput struct {
 	PausedUntil    unchanged[*time.Time] `json:"paused_until,omitzero" readOnly:"true"`
 	Unreadable     unchanged[*string]    `json:"unreadable,omitzero" readOnly:"true"`
 
-	// settings are the plain fields of a hook that have no place above, by name.
+	// settings are the plain fields of a hook that have no field above, by name.
 	settings map[string]json.RawMessage
 }
 
-// take keeps what was sent for a field that only its description knows.
+// take stores what was sent for a field that only has a description.
 func (in *hookInput) take(name string, raw json.RawMessage) bool {
 	f := webhook.FieldNamed(name)
 	if f == nil || !f.Plain() {
@@ -56,14 +56,14 @@ func (in *hookInput) take(name string, raw json.RawMessage) bool {
 	return true
 }
 
-// callbackInput is the field callback where it is an object.
+// callbackInput is the field callback if it is an object.
 type callbackInput struct {
 	URL     optional[string]     `json:"url"`
 	Subject optional[string]     `json:"subject"`
 	On      optional[stringList] `json:"on"`
 }
 
-// readHookInput reads the fields of a hook.
+// readHookInput parses the fields of a hook.
 func readHookInput(raw []byte, tenant string) (*usecase.HookChange, error) {
 	var in hookInput
 	if err := decodeObject(raw, &in); err != nil {
@@ -72,7 +72,7 @@ func readHookInput(raw []byte, tenant string) (*usecase.HookChange, error) {
 	return in.change(tenant), nil
 }
 
-// change is what the fields mean.
+// change converts the fields for the use cases.
 func (in *hookInput) change(tenant string) *usecase.HookChange {
 	c := &usecase.HookChange{
 		Name: in.Name.Optional, EventType: value(in.EventType, func(l typeList) []string { return l }),
@@ -99,14 +99,14 @@ func (in *hookInput) change(tenant string) *usecase.HookChange {
 	return c
 }
 
-// value is a field with its value as the use cases take it.
+// value converts a field for the use cases.
 func value[T, U any](field optional[T], of func(T) U) usecase.Optional[U] {
 	return usecase.Optional[U]{Set: field.Set, Null: field.Null, Value: of(field.Value)}
 }
 
 func rawOf[T ~[]byte](text T) json.RawMessage { return json.RawMessage(text) }
 
-// readCallback reads the field; null, {} and an empty text mean none.
+// readCallback parses the field; null, {} and an empty text mean none.
 func readCallback(tenant string, raw json.RawMessage) (*webhook.Callback, error) {
 	if len(raw) == 0 {
 		return nil, nil //nolint:nilnil // none

@@ -9,10 +9,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// hiddenValue stands for what the reader may not see.
+// hiddenValue replaces what the reader may not see.
 const hiddenValue = "***"
 
-// renderHook shows a hook to a reader of the role.
+// renderHook renders a hook for a reader with the role.
 func renderHook(h *webhook.Hook, role usecase.Role) (api.Hook, error) {
 	config, err := h.Config.Shown()
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// hookSchemas makes schemas of the descriptions of hooks' fields, and lists those of objects by name: generators make types that work
-// of those alone.
+// hookSchemas makes schemas from the descriptions of hooks' fields, and registers those of objects by name: client
+// generators only make usable types of named ones.
 type hookSchemas struct {
 	listed map[string]*huma.Schema
 }
 
-// describe says in the document what the descriptions of hooks' fields say: of what is sent, and of what is shown.
+// describe adds the descriptions of hooks' fields to the schemas of what is sent and of what is shown.
 func (h hookSchemas) describe(input, shown *huma.Schema) {
 	for _, f := range webhook.Fields() {
 		if p := shown.Properties[f.Name]; p != nil {
@@ -41,7 +41,7 @@ func (h hookSchemas) describe(input, shown *huma.Schema) {
 	}
 }
 
-// shown is a field as answers have it.
+// shown returns the schema of a field in responses.
 func (h hookSchemas) shown(f *webhook.Field, p *huma.Schema) *huma.Schema {
 	if f.Kind == webhook.KindOutcome || f.Kind == webhook.KindObject {
 		p = h.orNull(f)
@@ -52,7 +52,8 @@ func (h hookSchemas) shown(f *webhook.Field, p *huma.Schema) *huma.Schema {
 	return p
 }
 
-// orNull is the schema of an object or null. Where the object has variants, {} is none of them and means the same as null.
+// orNull returns the schema of an object or null. If the object has variants, {} matches none of them and means the
+// same as null.
 func (h hookSchemas) orNull(f *webhook.Field) *huma.Schema {
 	s := &huma.Schema{AnyOf: []*huma.Schema{h.input("Hook", f)}}
 	if f.Variants.By != "" {
@@ -63,7 +64,7 @@ func (h hookSchemas) orNull(f *webhook.Field) *huma.Schema {
 	return s
 }
 
-// input is the schema of what a field takes; in is the name of what it is a member of.
+// input returns the schema of what a field takes; in is the name of the object that it is a member of.
 func (h hookSchemas) input(in string, f *webhook.Field) *huma.Schema {
 	name := in + camelCase(f.Name)
 	var s *huma.Schema
@@ -95,7 +96,7 @@ func (h hookSchemas) input(in string, f *webhook.Field) *huma.Schema {
 	return described(s, f)
 }
 
-// asWritten is the schema of a number, or of a list of them, that may be in quotes or null.
+// asWritten returns the schema of a number, or of a list of numbers, that may be in quotes or null.
 func asWritten(s *huma.Schema) *huma.Schema {
 	quoted := &huma.Schema{Type: huma.TypeString, Pattern: `^[0-9.eE+-]+$`}
 	if s.Type == huma.TypeArray {
@@ -105,12 +106,12 @@ func asWritten(s *huma.Schema) *huma.Schema {
 	return &huma.Schema{AnyOf: []*huma.Schema{s, quoted, {Type: "null"}}}
 }
 
-// object lists the schema of an object and refers to it.
+// object registers the schema of an object and returns a reference to it.
 func (h hookSchemas) object(name string, f *webhook.Field) *huma.Schema {
 	if len(f.Variants.List) == 0 {
 		s := h.members(name, f.Members)
 		s.Description, s.AdditionalProperties = f.Help, f.Name == "config"
-		if f.Kind != webhook.KindList { // whose example has several
+		if f.Kind != webhook.KindList { // a list's example has several
 			s.Examples = examples(f)
 		}
 		return h.list(name, s)
@@ -148,21 +149,21 @@ func (h hookSchemas) members(name string, fields []webhook.Field) *huma.Schema {
 	for i := range fields {
 		f := &fields[i]
 		s.Properties[f.Name] = h.input(name, f)
-		if f.Needed && !f.Hidden { // a change that leaves out what is secret keeps it
+		if f.Needed && !f.Hidden { // a change that leaves out a secret keeps it
 			s.Required = append(s.Required, f.Name)
 		}
 	}
 	return s
 }
 
-// described adds what else the description says.
+// described adds the rest of the description.
 func described(s *huma.Schema, f *webhook.Field) *huma.Schema {
 	s.Description, s.Examples = f.Help, examples(f)
 	s.WriteOnly = f.Hidden
 	limit(s, f)
 	switch {
 	case f.Default == "null", strings.Contains(f.Help, "absent"):
-	case f.Default != "": // not as the schema's default: generators make required fields of those that have one
+	case f.Default != "": // not as the schema's default: client generators make required fields of those that have one
 		s.Description += "; " + strings.Trim(f.Default, `"`) + " if absent"
 	case f.Kind == webhook.KindText && len(f.Choices) > 0:
 		s.Description += "; " + f.Choices[0] + " if absent"
@@ -198,7 +199,7 @@ func limit(s *huma.Schema, f *webhook.Field) {
 	}
 }
 
-// examples are those of a field; none where it has choices.
+// examples returns the example of a field, unless it has choices.
 func examples(f *webhook.Field) []any {
 	if f.Example == "" {
 		return nil

@@ -14,12 +14,12 @@ import (
 
 type testOutput struct{ Body api.TestResult }
 
-// hookObject is a hook inside of another body, judged as a hook's own body is.
+// hookObject is a hook inside another body. It is checked like a hook's own body.
 type hookObject struct{ rawJSON }
 
 func (h *hookObject) expects() string { return "a hook's fields" }
 
-// Schema is that of a hook's body.
+// Schema returns the schema of a hook's body.
 func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
 	return &huma.Schema{AnyOf: []*huma.Schema{schemaOf[hookInput](r)}}
 }
@@ -50,7 +50,7 @@ func (s *server) testUnsavedHook(ctx context.Context, c *call, _ *noInput) (*tes
 	return s.test(ctx, c, nil)
 }
 
-// test sends a test as the body wants it; id is nil for a hook that is not saved.
+// test sends the test that the body describes; id is nil for a hook that is not saved.
 func (s *server) test(ctx context.Context, c *call, id *uuid.UUID) (*testOutput, error) {
 	in, sent, err := decodeAs[api.TestFields](c.body)
 	if err != nil {

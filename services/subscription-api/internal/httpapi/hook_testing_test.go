@@ -20,14 +20,14 @@ import (
 
 const signingSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-// allowLoopback lets hooks be on this machine.
+// allowLoopback allows hooks to target this machine.
 func allowLoopback(d *httpapi.Deps) {
 	policy, _ := egress.ParsePolicy("127.0.0.0/8", "")
 	d.Cases.URLs = policy
 	d.Cases.Sender = usecasetest.Sender(policy)
 }
 
-// receive answers everything with the status and gives what came.
+// receive starts a server that answers everything with the status, and passes on the requests.
 func receive(t *testing.T, status int) (url string, requests <-chan testenv.Received) {
 	t.Helper()
 	c := make(chan testenv.Received, 20)

@@ -50,7 +50,8 @@ type (
 func (s *server) registerHooks() {
 	tag := []string{"Hooks"}
 	fields := bodyOf[hookInput](s)
-	// that one of event_type and event_types is needed stands in their descriptions: generators make several types of a choice
+	// the descriptions say that one of event_type and event_types is required: client generators would make several
+	// types of a choice
 	whole := s.named("NewHook", &huma.Schema{AllOf: []*huma.Schema{fields}, Required: []string{"target_url"}, Examples: []any{map[string]any{
 		"name": "Acme, orders", "event_types": []string{"order.>"}, "target_url": "https://acme.example.com/hooks", "secret_key": "secret",
 		"retry_countdown_config": map[string]any{"choice": "linear", "kwargs": map[string]any{"base": 60, "limit": 600}},
@@ -90,7 +91,7 @@ func (s *server) getHook(ctx context.Context, c *call, _ *hookGetInput) (*hookOu
 	return show(c)(usecase.Changed{Hook: h}, err)
 }
 
-// show renders a hook, as far as there is no error.
+// show renders a hook unless there is an error.
 func show(c *call) func(usecase.Changed, error) (*hookOutput, error) {
 	return func(changed usecase.Changed, err error) (*hookOutput, error) {
 		if err != nil {
@@ -137,7 +138,7 @@ func (s *server) listHooks(ctx context.Context, c *call, _ *hookListInput) (*hoo
 	return &hookListOutput{Body: out}, nil
 }
 
-// hookFilter reads the filters of the list of hooks.
+// hookFilter parses the filters of the list of hooks.
 func (c *call) hookFilter() (usecase.HookFilter, error) {
 	q := c.query
 	f := usecase.HookFilter{
@@ -160,14 +161,14 @@ func (c *call) hookFilter() (usecase.HookFilter, error) {
 	case set && active && f.Status == "":
 		f.Status = webhook.Active
 	case set && active && f.Status != webhook.Active:
-		f.NotStatus = f.Status // active and something else: nothing
+		f.NotStatus = f.Status // active and another status: no hook matches
 	case set && !active:
 		f.NotStatus = webhook.Active
 	}
 	return f, nil
 }
 
-// hookScope is what a cursor of the list is bound to.
+// hookScope returns what a cursor of the list is bound to.
 func (c *call) hookScope() string {
 	scope := url.Values{"list": {"hooks"}, "tenant": {c.Tenant}}
 	for _, name := range []string{"target_url", "is_active", "event_type", "status", "search", "label"} {
@@ -196,7 +197,7 @@ func (s *server) createHook(ctx context.Context, c *call, in *hookCreateInput) (
 	return &hookCreatedOutput{ETag: etag(stored.Version), Location: hooksPath + stored.ID.String() + "/", Body: body}, nil
 }
 
-// idempotencyKey reads the header. The fingerprint is of the body without its white space.
+// idempotencyKey parses the header. The fingerprint covers the body without insignificant white space.
 func idempotencyKey(key string, body []byte) (usecase.IdempotencyKey, error) {
 	if len(key) > 255 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return usecase.IdempotencyKey{}, badParameter("Idempotency-Key", "must be at most 255 visible ASCII characters")
@@ -215,7 +216,7 @@ func (s *server) changeHook(ctx context.Context, c *call, in *hookChangeInput) (
 	return s.editHook(ctx, c, in, false)
 }
 
-// readHookBody reads a body that has a hook's fields.
+// readHookBody parses a body with a hook's fields.
 func readHookBody(c *call) (*usecase.HookChange, error) {
 	change, err := readHookInput(c.body, c.Tenant)
 	if errors.Is(err, errNoObject) {
@@ -253,7 +254,7 @@ func (s *server) resumeHook(ctx context.Context, c *call, in *hookChangeInput) (
 	return show(c)(s.Cases.Hooks.Resume(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch)))
 }
 
-// noFields lets an empty body pass, and an empty object.
+// noFields accepts an empty body and an empty object.
 func noFields(body []byte) error {
 	if len(body) == 0 {
 		return nil

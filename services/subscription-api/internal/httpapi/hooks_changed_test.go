@@ -115,11 +115,11 @@ func TestWhatWasReadAndIsWrittenBackIsUnchanged(t *testing.T) {
 				require.Equal(t, http.StatusOK, a.status, "%s: %s", what, a.text)
 				require.Equal(t, read, a.json, what)
 			}
-			unchanged("all of it", http.MethodPut, encode(t, read)) // keys in another order, numbers in another spelling
+			unchanged("all of it", http.MethodPut, encode(t, read)) // keys in another order, numbers in another notation
 			unchanged("what was sent", http.MethodPut, "{"+fields+"}")
 			unchanged("what was sent", http.MethodPatch, "{"+fields+"}")
 			for field, value := range read {
-				if field == "event_type" { // by itself it says that it is the only one
+				if field == "event_type" { // by itself it means that this is the only type
 					continue
 				}
 				unchanged(field, http.MethodPatch, encode(t, map[string]any{field: value}))

@@ -138,7 +138,7 @@ func TestEveryChangeIsInTheAuditLog(t *testing.T) {
 	w.call(t, http.MethodPost, path(hook)+"pause/", "")
 	w.call(t, http.MethodPost, path(hook)+"resume/", "")
 	w.call(t, http.MethodDelete, path(hook), "")
-	w.call(t, http.MethodPatch, path(hook), `{"name": "n"}`) // refused: no entry
+	w.call(t, http.MethodPatch, path(hook), `{"name": "n"}`) // refused, so there is no entry
 	log, _, err := w.db.Access.ListAudit(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	var actions []string

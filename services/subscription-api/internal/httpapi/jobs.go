@@ -62,7 +62,7 @@ func (s *server) registerJobs() {
 	}
 }
 
-// replayOf is what is to be done.
+// replayOf converts the body for the use cases.
 func replayOf(in *api.ReplayFields, sent sent) usecase.Replay {
 	r := usecase.NewReplay()
 	r.From, r.To, r.EventTypes, r.IncludeMissing, r.Reason = in.From, in.To, in.EventTypes, in.IncludeMissing, in.Reason

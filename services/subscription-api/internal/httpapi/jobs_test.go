@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/jobs"
 )
 
-// work does what jobs are due, until none is.
+// work executes due jobs until there are none.
 func (w *world) work(t *testing.T) {
 	t.Helper()
 	for worked := true; worked; {

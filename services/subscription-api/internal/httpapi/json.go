@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
-// Limits of what a body may be made of. They keep the work and the memory of one request small.
+// Limits on bodies. They keep the work and the memory of one request small.
 const (
 	maxBody    = 1 << 20 // bytes
 	maxDepth   = 64
@@ -21,8 +21,9 @@ const (
 	maxKey     = 32 << 10
 )
 
-// checkJSON reports why body is not one clean JSON text, as a *Problem: malformed, nested too deeply, with a key twice
-// in one object, or with text that Postgres or another JSON reader would not take (broken UTF-8, NUL, lone surrogates).
+// checkJSON reports, as a *Problem, why body is not valid, unambiguous JSON: malformed, nested too deeply, with a key
+// twice in one object, or with text that Postgres or other JSON parsers do not accept (invalid UTF-8, NUL, unpaired
+// surrogates).
 func checkJSON(body []byte) error {
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
@@ -47,7 +48,7 @@ func checkJSON(body []byte) error {
 	return w.err
 }
 
-// shownJSON is JSON as an answer has it: null where there is none.
+// shownJSON returns JSON for a response: null if there is none.
 func shownJSON(raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 {
 		return nil
@@ -84,11 +85,11 @@ func checkDepth(body []byte) error {
 	return nil
 }
 
-// walker goes through a text that is known to be valid JSON.
+// walker walks through a text that is known to be valid JSON.
 type walker struct {
 	text []byte
 	at   int
-	path []string // of what is read now: written as a pointer only where that is wrong, as it may be long
+	path []string // to the current value; only formatted as a pointer for an error, because it may be long
 	err  error
 }
 
@@ -103,14 +104,14 @@ func (w *walker) fail(detail string) {
 	w.err = badBody(pointer.String(), detail)
 }
 
-// below reads the value of the name or number in what is read now.
+// below walks the member or element of the current value with this name or index.
 func (w *walker) below(name string) {
 	w.path = append(w.path, name)
 	w.value()
 	w.path = w.path[:len(w.path)-1]
 }
 
-// next skips white space and separators and returns the byte after them, without taking it.
+// next skips white space and separators and returns the byte after them without consuming it.
 func (w *walker) next() byte {
 	for w.at < len(w.text) && strings.IndexByte(" \t\r\n,:", w.text[w.at]) >= 0 {
 		w.at++
@@ -167,7 +168,7 @@ func (w *walker) array() {
 	w.at++
 }
 
-// str takes a string and returns it decoded.
+// str consumes a string and returns it decoded.
 func (w *walker) str() string {
 	start := w.at
 	escaped := false
@@ -221,7 +222,7 @@ func escapeProblem(raw []byte) string {
 	return ""
 }
 
-// codeUnit reads the four hexadecimal digits that follow \u; 1 where they are none, which valid JSON does not have.
+// codeUnit parses the four hexadecimal digits after \u; 1 if they are invalid, which cannot happen in valid JSON.
 func codeUnit(digits []byte) uint64 {
 	if len(digits) < 4 {
 		return 1

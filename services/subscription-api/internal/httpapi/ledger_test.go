@@ -18,7 +18,7 @@ const (
 	jobsURL       = "/whisperer/jobs/"
 )
 
-// recorded writes the ledger as a worker's recorder does.
+// recorded writes facts to the ledger, as a worker's recorder does.
 func (w *world) recorded(t *testing.T, facts ...*whispererv1.DeliveryFact) {
 	t.Helper()
 	r := w.db.Ledger.NewRecorder()
@@ -34,7 +34,7 @@ func (w *world) published(t *testing.T, events ...webhook.Event) {
 	require.NoError(t, r.WriteEvents(t.Context(), events))
 }
 
-// newEvent is an event of the default tenant that was published so long ago.
+// newEvent returns an event of the default tenant that was published this long ago.
 func newEvent(id string, seq uint64, eventType, entity string, ago time.Duration) webhook.Event {
 	at := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
 	return webhook.Event{
@@ -43,7 +43,8 @@ func newEvent(id string, seq uint64, eventType, entity string, ago time.Duration
 	}
 }
 
-// newFact is a delivery of the event in a state, after one attempt with the HTTP status; status -1 is for no attempt.
+// newFact returns the fact of a delivery in a state, after one attempt with the HTTP status; status -1 means no
+// attempt.
 func newFact(hook uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reason webhook.Reason, status int) *whispererv1.DeliveryFact {
 	id := webhook.DeliveryID(hook, e.ID)
 	f := &whispererv1.DeliveryFact{
@@ -73,7 +74,7 @@ func newFact(hook uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reas
 	return f
 }
 
-// state is what the ledger says of a delivery.
+// state returns what the ledger says about a delivery.
 func (w *world) state(t *testing.T, hook uuid.UUID, e *webhook.Event) store.Recorded {
 	t.Helper()
 	id := webhook.DeliveryID(hook, e.ID)
@@ -89,7 +90,7 @@ func (w *world) createHook(t *testing.T, body string, change ...with) uuid.UUID 
 	return id
 }
 
-// field lists one field of a page's results.
+// field returns one field of each of a page's results.
 func field(a *answer, name string) []string {
 	list := []string{}
 	results, _ := a.json["results"].([]any)

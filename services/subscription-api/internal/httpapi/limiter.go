@@ -11,10 +11,11 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// burstTime is how much of its rate a token that was silent may use at once.
+// burstTime is the length of the burst: how many seconds' worth of requests a token may make at once after a pause.
 const burstTime = 5 * time.Second
 
-// limiter bounds how many requests a second each token makes, operators' too. A nil one does not.
+// limiter bounds how many requests per second each token makes, operators' tokens included. A nil *limiter has no
+// limit.
 type limiter struct {
 	rate  int
 	burst int
@@ -33,8 +34,8 @@ func newLimiter(perSecond int) *limiter {
 	}
 }
 
-// take counts a request of the token and tells in the headers what is left (draft-ietf-httpapi-ratelimit-headers). The
-// error is a 429 with Retry-After.
+// take counts a request of the token and reports the remaining ones in the headers
+// (draft-ietf-httpapi-ratelimit-headers). The error is a 429 with Retry-After.
 func (l *limiter) take(token uuid.UUID, header http.Header) error {
 	if l == nil {
 		return nil
@@ -59,7 +60,7 @@ func (l *limiter) bucket(token uuid.UUID, now time.Time) *rate.Limiter {
 	if bucket, ok := l.tokens[token]; ok {
 		return bucket
 	}
-	if len(l.tokens) >= cacheSize { // those that are full say nothing
+	if len(l.tokens) >= cacheSize { // full buckets need not be kept
 		for id, bucket := range l.tokens {
 			if bucket.TokensAt(now) >= float64(l.burst) {
 				delete(l.tokens, id)

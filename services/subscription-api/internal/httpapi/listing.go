@@ -27,7 +27,7 @@ func (timeParam) Schema(huma.Registry) *huma.Schema {
 // Schema describes the parameter.
 func (intParam) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeInteger} }
 
-// scopeOf is what a cursor is bound to: the list, the tenant and all parameters but the page's.
+// scopeOf returns what a cursor is bound to: the list, the tenant and all parameters except the page's.
 func (c *call) scopeOf(list string) string {
 	v := url.Values{"list": {list}, "tenant": {c.Tenant}}
 	for name, values := range c.query {
@@ -38,7 +38,7 @@ func (c *call) scopeOf(list string) string {
 	return v.Encode()
 }
 
-// neighbours are the links of a page whose n results are at positions.
+// neighbours returns the links of a page with n results; position returns their positions.
 func (s *server) neighbours(c *call, path, scope string, page usecase.Page, more bool, n int, position func(i int) usecase.Position) (next, previous *string) {
 	if n == 0 {
 		return nil, nil
@@ -47,7 +47,7 @@ func (s *server) neighbours(c *call, path, scope string, page usecase.Page, more
 	return s.cursors.links(c.base+path, c.query, scope, page, more, &first, &last)
 }
 
-// content is bytes of a stranger: text as it is, and all else in base64.
+// content is foreign bytes: plain if they are text, and otherwise in base64.
 type content struct {
 	text   string
 	base64 bool
@@ -68,7 +68,7 @@ func headerLines(headers []webhook.Header) []api.HeaderLine {
 	return lines
 }
 
-// optionalTime is nil for the zero time.
+// optionalTime returns nil for the zero time.
 func optionalTime(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -76,7 +76,7 @@ func optionalTime(t time.Time) *time.Time {
 	return &t
 }
 
-// optionalStatus is nil where there was no answer.
+// optionalStatus returns nil if there was no answer.
 func optionalStatus(status int) *int {
 	if status == 0 {
 		return nil

@@ -117,7 +117,7 @@ func TestSecretsDoNotFollowTheirHookToAnotherHost(t *testing.T) {
 	}
 }
 
-// below puts pointers below another.
+// below prefixes pointers.
 func below(prefix string, pointers []string) []string {
 	list := make([]string, len(pointers))
 	for i, p := range pointers {

@@ -34,7 +34,7 @@ import (
 const typeNDJSON = "application/x-ndjson"
 
 func TestMain(m *testing.M) {
-	// of what is a JSON text on each line, the last one is checked against the document
+	// for newline-delimited JSON, the last line is checked against the document
 	openapi3filter.RegisterBodyDecoder(typeNDJSON, func(r io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (value any, err error) {
 		for d := json.NewDecoder(r); d.More() && err == nil; {
 			err = d.Decode(&value)
@@ -54,7 +54,7 @@ type world struct {
 	logs     *observer.ObservedLogs
 	document *openapi3.T
 	router   routers.Router
-	// bus makes a bus of the test's own when it is asked for, which has what is set aside.
+	// bus starts a bus of the test's own on first use; set-aside entries are read from it.
 	bus func() (*bus.Bus, error)
 	// token is an operator's admin token.
 	token string
@@ -107,7 +107,7 @@ func (w *world) loadDocument(tb testing.TB) {
 	require.NoError(tb, err)
 }
 
-// answer is what came back.
+// answer is a response.
 type answer struct {
 	status int
 	header http.Header
@@ -115,7 +115,7 @@ type answer struct {
 	json   map[string]any
 }
 
-// pointers are those of a problem's errors.
+// pointers returns the pointers of a problem's errors.
 func (a *answer) pointers() []string {
 	list, _ := a.json["errors"].([]any)
 	pointers := make([]string, len(list))
@@ -132,7 +132,7 @@ func header(name, value string) with { return func(r *http.Request) { r.Header.S
 
 func token(plain string) with { return header("Authorization", "Token "+plain) }
 
-// call makes a request as the operator and checks the answer against the document.
+// call makes a request as the operator and checks the response against the document.
 func (w *world) call(t *testing.T, method, path, body string, change ...with) *answer {
 	t.Helper()
 	var reader io.Reader
@@ -165,7 +165,8 @@ func (w *world) call(t *testing.T, method, path, body string, change ...with) *a
 	return a
 }
 
-// checkAnswer validates an answer against the operation of the document; paths that are in no operation have problems.
+// checkAnswer validates a response against the operation of the document. Paths outside of all operations answer with
+// problems.
 func (w *world) checkAnswer(t *testing.T, r *http.Request, a *answer, raw []byte) {
 	t.Helper()
 	if a.status >= 400 {
@@ -178,7 +179,7 @@ func (w *world) checkAnswer(t *testing.T, r *http.Request, a *answer, raw []byte
 	if !strings.HasSuffix(normal.URL.Path, "/") {
 		normal.URL.Path += "/"
 	}
-	// where the predecessor has event types: the same operations, which are in the document once
+	// the predecessor's path of event types has the same operations, which the document lists once
 	normal.URL.Path = strings.Replace(normal.URL.Path, "/hooks/registry/", "/event-types/", 1)
 	found, params, err := w.router.FindRoute(normal)
 	if err != nil {
@@ -193,7 +194,7 @@ func (w *world) checkAnswer(t *testing.T, r *http.Request, a *answer, raw []byte
 	require.NoError(t, err, "%s %s: %d %s", r.Method, r.URL.Path, a.status, a.text)
 }
 
-// create makes a hook and returns it.
+// create creates a hook and returns it.
 func (w *world) create(t *testing.T, body string, change ...with) map[string]any {
 	t.Helper()
 	a := w.call(t, http.MethodPost, "/whisperer/hooks/", body, change...)

@@ -18,7 +18,7 @@ import (
 
 const (
 	typeNDJSON = "application/x-ndjson"
-	// manifestWrite bounds the look-up and the writing of one page of a manifest.
+	// manifestWrite bounds looking up and writing one page of a manifest.
 	manifestWrite = time.Minute
 )
 
@@ -63,21 +63,21 @@ func (s *server) hookManifest(ctx context.Context, c *call, in *manifestInput) (
 	return &huma.StreamResponse{Body: func(ctx huma.Context) { s.streamManifest(humaecho.UnwrapV4(ctx).Response(), ctx.Context(), m) }}, nil
 }
 
-// errStopping says that the server stops before an answer is complete.
+// errStopping says that the server stops before the response is complete.
 var errStopping = errors.New("the server is stopping")
 
-// streamManifest writes the manifest. What goes wrong on the way is said in its last line, since the status has been sent.
+// streamManifest writes the manifest. Errors are reported in its last line, because the status has been sent already.
 func (s *server) streamManifest(w http.ResponseWriter, ctx context.Context, m *usecase.Manifest) { //nolint:revive // the context is the request's
 	out := http.NewResponseController(w)
 	w.Header().Set("Content-Type", typeNDJSON)
-	w.Header().Set("X-Accel-Buffering", "no") // proxies would keep it all
+	w.Header().Set("X-Accel-Buffering", "no") // otherwise proxies would buffer it all
 	emit := func(lines []byte) error {
 		select {
 		case <-daemon.Stopping(ctx):
 			return errStopping
 		default:
 		}
-		_ = out.SetWriteDeadline(time.Now().Add(manifestWrite)) // not every ResponseWriter of a test has deadlines
+		_ = out.SetWriteDeadline(time.Now().Add(manifestWrite)) // the ResponseWriters of some tests have no deadlines
 		if _, err := w.Write(lines); err != nil {
 			return err
 		}
@@ -93,5 +93,5 @@ func (s *server) streamManifest(w http.ResponseWriter, ctx context.Context, m *u
 		s.log.Error("failed to end manifest", zap.Error(err))
 		return
 	}
-	_, _ = w.Write(append(line, '\n')) // the reader may have gone
+	_, _ = w.Write(append(line, '\n')) // the reader may have disconnected
 }

@@ -24,7 +24,7 @@ func TestAManifestIsStreamedToItsSignedEnd(t *testing.T) {
 	w := newWorld(t)
 	hook := w.createHook(t, `{"event_type":"order.created","target_url":"http://example.com/a","secret_key":"a secret of ours"}`)
 	begin := time.Now().Add(-2 * time.Hour)
-	const deliveries = 2500 // some pages
+	const deliveries = 2500 // several pages
 	facts := make([]*whispererv1.DeliveryFact, deliveries)
 	for i := range facts {
 		e := newEvent(fmt.Sprint("e-", i), uint64(i+1), "order.created", "order:1", time.Hour-time.Duration(i)*time.Millisecond)

@@ -19,7 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// thing is what the id in an operation's path is of.
+// thing is the kind of object that the id in an operation's path identifies.
 type thing int
 
 const (
@@ -34,14 +34,14 @@ const (
 	anEventType
 )
 
-// access is what the matrix says of an operation: who may use it, what its path names, and a body that it takes. {n} in
-// the body is a number that was not there before.
+// access is an operation's line of the matrix: who may use it, what its path names, and a body that it accepts. {n}
+// in the body is replaced by a new number.
 type access struct {
 	role     store.Role
 	operator bool
 	of       thing
 	body     string
-	// query is what a call has to have, so that its answer ends.
+	// query is needed for the response to end.
 	query string
 }
 
@@ -127,7 +127,7 @@ type line struct {
 	operation        *openapi3.Operation
 }
 
-// lines are all operations in a fixed order. One that has no line fails the test, and a line without an operation does.
+// lines returns all operations in a fixed order. The test fails if an operation has no line, or a line no operation.
 func (w *world) lines(t *testing.T) []line {
 	t.Helper()
 	all, list := matrix(), []line(nil)
@@ -145,27 +145,27 @@ func (w *world) lines(t *testing.T) []line {
 	return list
 }
 
-// at is the path with an id in it.
+// at returns the path with an id.
 func (l *line) at(id string) string {
 	before, rest, _ := strings.Cut(l.path, "{")
 	_, after, _ := strings.Cut(rest, "}")
 	return before + url.PathEscape(id) + after + l.query
 }
 
-// stock makes things of one tenant.
+// stock creates objects of one tenant.
 type stock struct {
 	*world
 	tenant string
 	n      int
 }
 
-// next writes a new number into a template.
+// next puts a new number into a template.
 func (s *stock) next(template string) string {
 	s.n++
 	return strings.ReplaceAll(template, "{n}", strconv.Itoa(s.n))
 }
 
-// make makes a thing that was not there before and returns its id.
+// make creates a new object and returns its id.
 func (s *stock) make(t *testing.T, of thing) string {
 	t.Helper()
 	as := header("X-Whisperer-Tenant", s.tenant)
@@ -208,7 +208,7 @@ func (s *stock) make(t *testing.T, of thing) string {
 	}
 }
 
-// absent is an id of nothing.
+// absent returns an id that no object has.
 func absent(of thing) string {
 	switch of {
 	case none:
@@ -220,17 +220,17 @@ func absent(of thing) string {
 	}
 }
 
-// caller is who asks, and what the answer is to who may do everything.
+// caller is who makes the request, and the status for a caller who may do everything.
 type caller struct {
 	name     string
 	role     store.Role
 	operator bool
-	// unknown says that the token is none.
+	// unknown says that the token is invalid.
 	unknown bool
 	change  []with
 }
 
-// callers are everyone who may ask: each role of the tenant acme and of the operators, and who is not known.
+// callers returns all kinds of callers: each role of the tenant acme and of operators, and unknown callers.
 func (w *world) callers(t *testing.T) []caller {
 	t.Helper()
 	var list []caller
@@ -272,7 +272,7 @@ func TestEveryRoleMayUseWhatTheMatrixSays(t *testing.T) {
 	}
 }
 
-// look is what can be seen of an answer, but for the time and the id that was asked for.
+// look returns what a caller can see of a response, except the time and the requested id.
 func look(a *answer, id string) string {
 	h := a.header.Clone()
 	h.Del("Date")
@@ -307,7 +307,7 @@ func TestAnotherTenantsIDIsNotToBeToldFromAnAbsentOne(t *testing.T) {
 			}
 		}
 	}
-	for _, l := range lines { // after all that, each is still there
+	for _, l := range lines { // afterwards every object still exists
 		if l.method == http.MethodGet && l.of != none {
 			require.Equal(t, http.StatusOK, w.call(t, l.method, l.at(ids[l.id]), "", header("X-Whisperer-Tenant", "other")).status, l.id)
 		}

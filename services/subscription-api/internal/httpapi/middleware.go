@@ -21,7 +21,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// addSlash lets every path be written with and without a slash at its end.
+// addSlash makes every path work with and without a trailing slash.
 func addSlash(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		u := c.Request().URL
@@ -35,8 +35,8 @@ func addSlash(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// plainParams decodes the parameters of a path, which the router leaves as they came where a slash in one of them is
-// percent-encoded.
+// plainParams decodes the parameters of a path. The router leaves them encoded if one of them contains a
+// percent-encoded slash.
 func plainParams(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().URL.RawPath == "" {
@@ -55,8 +55,8 @@ func plainParams(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// headAsGet answers HEAD with the head of what GET is answered with (RFC 9110 section 9.3.2): net/http leaves the body out, by the
-// request that it has kept.
+// headAsGet answers HEAD with the headers of GET (RFC 9110 section 9.3.2). net/http omits the body because it keeps
+// the original request.
 func headAsGet(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
@@ -68,9 +68,9 @@ func headAsGet(next http.Handler) http.Handler {
 	})
 }
 
-// secure says that answers are data: not to be kept, framed, guessed at or run.
+// secure adds headers which say that responses are data: not to be cached, framed, sniffed or executed.
 func secure() echo.MiddlewareFunc {
-	headers := http.Header{ // Set and Add make other values instead of changing these
+	headers := http.Header{ // Set and Add replace these slices rather than changing them
 		"X-Content-Type-Options": {"nosniff"}, "X-Frame-Options": {"DENY"}, "Referrer-Policy": {"no-referrer"}, "Cache-Control": {"no-store"},
 		"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"}, "Cross-Origin-Resource-Policy": {"same-origin"},
 	}
@@ -86,7 +86,7 @@ func secure() echo.MiddlewareFunc {
 	}
 }
 
-// recoverPanic turns a panic into a 500, and lets go of a connection whose client has gone.
+// recoverPanic turns a panic into a 500, and closes the connection if the client has gone.
 func (s *server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {
@@ -121,7 +121,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(r.Register(m.requests), r.Register(m.duration))
 }
 
-// observe counts the request and writes its one log line. Neither has the URL: it may carry a query.
+// observe counts the request and writes its log line. Neither contains the URL, because it may have a query.
 func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		begin := time.Now()
@@ -156,7 +156,7 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// routeOf is the template of the path, as the document writes it.
+// routeOf returns the template of the path, as in the document.
 func routeOf(c echo.Context) string {
 	path := c.Path()
 	switch {
@@ -174,7 +174,7 @@ func routeOf(c echo.Context) string {
 	return strings.Join(parts, "/")
 }
 
-// knownMethod keeps made-up methods from making up metrics.
+// knownMethod prevents invented methods from creating metrics.
 func knownMethod(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
@@ -184,7 +184,8 @@ func knownMethod(method string) string {
 	}
 }
 
-// subject is what the request is about, by its id: of a hook, a delivery or a job, as the route says, or of an event.
+// subject returns the id of the object of the request: of a hook, a delivery or a job, according to the route, or of
+// an event.
 func (c *call) subject() (fields []zap.Field) {
 	if c.id != uuid.Nil {
 		fields = append(fields, zap.Stringer("id", c.id))

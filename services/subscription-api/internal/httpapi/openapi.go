@@ -11,10 +11,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
-// specPath is where the OpenAPI document is.
+// specPath is the path of the OpenAPI document.
 const specPath = root + "/openapi.json"
 
-// apiConfig is the document without its operations. The server is the public URL, or the host that the document comes from.
+// apiConfig returns the document without its operations. The server is the public URL, or the host that the document
+// is fetched from.
 func apiConfig(version, publicURL string) huma.Config {
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -39,7 +40,7 @@ func apiConfig(version, publicURL string) huma.Config {
 	}
 }
 
-// schemas lists what structs look like. JSON that is passed on looks as it does where it is read.
+// schemas returns the registry of schemas. JSON that is passed through gets the same schema as where it is parsed.
 func schemas() huma.Registry {
 	r := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	r.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[rawJSON]())
@@ -47,12 +48,13 @@ func schemas() huma.Registry {
 	return r
 }
 
-// schemaNames are the names in the document that are not those of the types.
+// schemaNames are names in the document that differ from those of the types.
 var schemaNames = map[string]string{
 	"Page[EventSummary]": "EventPage", "Page[AuditEntry]": "AuditPage",
 }
 
-// schemaName names a struct in the document: hookEventBody is HookEvent, hookInput is HookInput, and a page of hooks is HookPage.
+// schemaName names a struct in the document: hookEventBody is HookEvent, hookInput is HookInput, and a page of hooks
+// is HookPage.
 func schemaName(t reflect.Type, hint string) string {
 	name := t.Name()
 	switch {
@@ -66,11 +68,11 @@ func schemaName(t reflect.Type, hint string) string {
 	return cmp.Or(schemaNames[name], strings.ToUpper(name[:1])+strings.TrimSuffix(name[1:], "Body"))
 }
 
-// spec is the finished document. huma's own error model is left out: nothing answers with it.
+// spec returns the finished document. It leaves out huma's own error model, which no response uses.
 func (s *server) spec() ([]byte, error) {
 	schemas := s.api.OpenAPI().Components.Schemas.Map()
 	delete(schemas, "ErrorModel")
-	delete(schemas, "Callback") // made of the field's description instead
+	delete(schemas, "Callback") // replaced by the field's description
 	hooks := hookSchemas{listed: schemas}
 	hooks.describe(schemas["HookInput"], schemas["Hook"])
 	schemas["RetriesInput"].Properties["retry_countdown_config"] = schemas["HookInput"].Properties["retry_countdown_config"]
@@ -80,7 +82,7 @@ func (s *server) spec() ([]byte, error) {
 	return json.Marshal(s.api.OpenAPI())
 }
 
-// tags are the groups of operations, in the order in which people look for them.
+// tags are the groups of operations, in the order in which readers look for them.
 func tags() []*huma.Tag {
 	return []*huma.Tag{
 		{Name: "Hooks", Description: "Subscriptions: which events are sent to which URL, and how"},

@@ -19,8 +19,8 @@ const (
 	maxLimit     = 250
 )
 
-// Parameters are read as text and judged here, so that every wrong one is a 400 of ours; these types say in the OpenAPI
-// document what they are.
+// Parameters are read as text and checked here, so that every invalid one is a 400 of ours. These types only describe
+// them in the OpenAPI document.
 type (
 	limitParam string
 	boolParam  string
@@ -49,7 +49,7 @@ func readLimit(s string) (int, error) {
 	return min(n, maxLimit), nil
 }
 
-// readBool takes the words that Django REST framework takes for true and false, in any case.
+// readBool accepts the words that Django REST framework takes for true and false, in any case.
 func readBool(name, s string) (value, set bool, err error) {
 	switch strings.ToLower(s) {
 	case "":
@@ -63,7 +63,7 @@ func readBool(name, s string) (value, set bool, err error) {
 	}
 }
 
-// readID reads an id of a path. What is no id names nothing.
+// readID parses an id in a path. An invalid id is treated as unknown.
 func readID(s string) (uuid.UUID, error) {
 	id, ok := usecase.ParseID(s)
 	if !ok {
@@ -72,8 +72,8 @@ func readID(s string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// checkQuery refuses parameters that the operation does not know, and repeated ones: a filter that is silently ignored
-// returns everything.
+// checkQuery refuses parameters that the operation does not know, and repeated ones: if a filter were silently
+// ignored, the response would contain everything.
 func checkQuery(raw string, op *huma.Operation) (url.Values, error) {
 	if raw == "" {
 		return nil, nil
@@ -99,7 +99,7 @@ func checkQuery(raw string, op *huma.Operation) (url.Values, error) {
 	return query, nil
 }
 
-// readIfMatch reads If-Match (RFC 9110 section 13.1.1). A tag that is none of ours matches nothing.
+// readIfMatch parses If-Match (RFC 9110 section 13.1.1). A tag that is not one of ours matches nothing.
 func readIfMatch(header string) usecase.IfVersion {
 	header = strings.TrimSpace(header)
 	if header == "" || header == "*" {

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// What one way of sending a field allows, the others do, too, with and without the slash at the end of the path.
+// Every way of sending a field accepts the same spellings, with and without a slash at the end of the path.
 func TestThePredecessorsSpellingsAreTakenByEveryMethod(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -133,7 +133,7 @@ func TestHookEventsTakeThePredecessorsFilters(t *testing.T) {
 	}
 }
 
-// Two pages forward and one back, by the links alone, as the predecessor's clients go.
+// The test goes two pages forward and one back by the links alone, as the predecessor's clients do.
 func TestHookEventsArePagedByTheirLinks(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
@@ -146,7 +146,7 @@ func TestHookEventsArePagedByTheirLinks(t *testing.T) {
 	require.Equal(t, []string{"e-4", "e-3"}, field(h.call(t, http.MethodGet, second.json["previous"].(string), ""), "uuid"))
 }
 
-// The predecessor's scripts send nothing at all, an empty object, or an empty form.
+// The predecessor's scripts send no body, an empty object, or an empty form.
 func TestARetryTakesWhatIsSentForNothing(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
@@ -172,7 +172,7 @@ func TestARetryTakesWhatIsSentForNothing(t *testing.T) {
 	}
 }
 
-// A published config_filter asked PostgreSQL whether the config contains it; PostgreSQL is asked here, too.
+// The predecessor let PostgreSQL decide whether the config contains a published config_filter, and so does this test.
 func TestAConfigContainsWhatPostgreSQLSaysItDoes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -194,7 +194,7 @@ func TestAConfigContainsWhatPostgreSQLSaysItDoes(t *testing.T) {
 	}
 }
 
-// A hook that is written back as it was read, or as it was made, is the same: no version, no line in the audit log.
+// A hook that is written back as it was read, or as it was created, is unchanged: no new version and no audit entry.
 func TestWhatIsWrittenBackChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -15,14 +15,15 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
-// What the predecessor's users type goes on working: these are the requests of its manual and of its serializers' rules.
+// What the predecessor's users send must keep working. These requests come from its documentation and its
+// serializers' rules.
 
 func TestThePredecessorsHooksAreTakenAsTheyWere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for name, c := range map[string]struct {
 		fields, field string
-		want          string // the field's JSON in the answer
+		want          string // the field's JSON in the response
 	}{
 		"an empty schedule":                   {`"retry_countdown_config": {}`, "retry_countdown_config", `{}`},
 		"no schedule":                         {`"retry_countdown_config": null`, "retry_countdown_config", `null`},
@@ -166,7 +167,7 @@ func TestARetryUnderItsOldNameAnswersWithTheAttempt(t *testing.T) {
 		answers <- answered{response.StatusCode, body, err}
 	}()
 	require.Eventually(t, func() bool { return h.state(t, h.a, e).State == webhook.Parked }, time.Minute, 10*time.Millisecond)
-	f := newFact(h.a, e, webhook.Delivered, "", 200) // the worker's
+	f := newFact(h.a, e, webhook.Delivered, "", 200) // the worker's fact
 	f.Attempts, f.Attempt.Number, f.At = 2, 2, time.Now().UnixNano()
 	h.recorded(t, f)
 	a := <-answers

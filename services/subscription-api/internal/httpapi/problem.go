@@ -22,12 +22,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// maxFieldProblems bounds how many fields one answer complains about.
+// maxFieldProblems bounds how many invalid fields one response lists.
 const maxFieldProblems = 50
 
 const problemType = "application/problem+json"
 
-// Problem is the answer to what cannot be done (RFC 9457).
+// Problem is an error response (RFC 9457).
 //
 //nolint:errname // the name in the OpenAPI document
 type Problem struct {
@@ -57,10 +57,10 @@ func (p *Problem) GetHeaders() http.Header { return p.header }
 // ContentType returns application/problem+json.
 func (p *Problem) ContentType(string) string { return problemType }
 
-// notFound is the one answer for what is absent and for what is another tenant's.
+// notFound is the same response for what does not exist and for what belongs to another tenant.
 func notFound() *Problem { return newProblem(http.StatusNotFound, "There is nothing at this path.") }
 
-// of says what was not found: the thing that the path of the operation is about, and whose it would be.
+// of says what was not found: the kind of object that the operation's path names, and the tenant.
 func (p *Problem) of(path, tenant string) *Problem {
 	before, after, named := strings.Cut(path, "/{")
 	if p.Status != http.StatusNotFound || !named {
@@ -84,27 +84,28 @@ func (p *Problem) of(path, tenant string) *Problem {
 	return p
 }
 
-// badParameter is a 400 about a query parameter or header.
+// badParameter returns a 400 about a query parameter or header.
 func badParameter(name, detail string) *Problem {
 	p := newProblem(http.StatusBadRequest, "A parameter is wrong.")
 	p.Errors = []api.FieldProblem{{Pointer: name, Detail: detail}}
 	return p
 }
 
-// tooMany is the answer to who has to wait.
+// tooMany returns the response to a caller who has to wait.
 func tooMany(wait time.Duration, detail string) *Problem {
 	seconds := strconv.Itoa(max(int(math.Ceil(wait.Seconds())), 1))
 	return newProblem(http.StatusTooManyRequests, detail).with("Retry-After", seconds)
 }
 
-// statusClientGone is what the metrics have for a request whose client did not wait for the answer: no fault of ours.
+// statusClientGone is the status in metrics of a request whose client disconnected before the response.
 const statusClientGone = 499
 
-// problem turns any error into an answer. What is in no row of the table is logged and answered without a word about it.
-// ctx is the request's: it is cancelled when the client has gone, whatever the error is then.
+// problem turns any error into a response. Errors without a row in the table are logged, and answered without
+// details. ctx is the request's: if it is cancelled because the client has gone, the error does not matter.
 func (s *server) problem(ctx context.Context, err error) *Problem {
 	var problem *Problem
-	judged := errors.As(err, &problem) && problem.Status < http.StatusInternalServerError // such as a body that breaks off, which cancels too
+	// For example a body that breaks off, which also cancels ctx.
+	judged := errors.As(err, &problem) && problem.Status < http.StatusInternalServerError
 	if !judged && errors.Is(ctx.Err(), context.Canceled) {
 		return newProblem(statusClientGone, "The client has gone.")
 	}
@@ -130,7 +131,7 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 	}
 }
 
-// refusal is the answer to what the use cases refuse; nil for other errors.
+// refusal returns the response to an error of the use cases, or nil for other errors.
 func refusal(err error) *Problem {
 	var (
 		unreadable *usecase.UnreadableError

@@ -38,7 +38,8 @@ func (s *server) hookRecovery(ctx context.Context, c *call, _ *hookGetInput) (*r
 	return &recoveryOutput{Body: out}, nil
 }
 
-// recoveryLink is the Link header of an answer that shows a hook (RFC 8288): empty unless there may be something to recover.
+// recoveryLink returns the Link header of a response that shows a hook (RFC 8288), or "" unless there may be
+// something to recover.
 func recoveryLink(h *webhook.Hook, wasDisabled bool) string {
 	if h.Status != webhook.Disabled && !wasDisabled {
 		return ""

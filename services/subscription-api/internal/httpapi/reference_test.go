@@ -129,7 +129,7 @@ func (r *reference) operation(o pathOperation) {
 	fmt.Fprintf(&r.out, "[Refused](#errors) with %s.\n", strings.Join(refused, ", "))
 }
 
-// errors says what each status means.
+// errors writes what each status means.
 func (r *reference) errors() {
 	r.out.WriteString("\n## Errors\n\nA refusal is `application/problem+json` (RFC 9457), a " + r.kind(&openapi3.SchemaRef{Ref: "#/components/schemas/Problem"}) +
 		", with a JSON pointer to each field that is wrong. Nothing of a refused request is done.\n\n| status | when |\n|---|---|\n")
@@ -151,7 +151,7 @@ func (r *reference) errors() {
 	}
 }
 
-// schemas lists what was referred to, and what these refer to.
+// schemas writes the schemas that were referred to, and those that these refer to.
 func (r *reference) schemas() {
 	r.out.WriteString("\n## Schemas\n\nWhat a receiver gets is in [receiving webhooks](receiving.md), and what the known event types carry in `GET /whisperer/event-types/`.\n")
 	written := map[string]string{}
@@ -207,7 +207,7 @@ func (r *reference) schema(name string) string {
 	return b.String()
 }
 
-// kind says what a schema takes, with a link where it has a name.
+// kind describes what a schema takes, with a link if it has a name.
 func (r *reference) kind(ref *openapi3.SchemaRef) string {
 	if name := ref.Ref[strings.LastIndexByte(ref.Ref, '/')+1:]; name != "" {
 		r.used[name] = true
@@ -237,7 +237,7 @@ func (r *reference) kind(ref *openapi3.SchemaRef) string {
 	return strings.Join(slices.Compact(kinds), " or ")
 }
 
-// meaning is a description with the limits of the schema.
+// meaning returns a description with the limits of the schema.
 func meaning(s *openapi3.Schema, description string, required bool) string {
 	parts := []string{}
 	if description != "" {
@@ -299,7 +299,7 @@ func compact(v any) string {
 	return strings.NewReplacer(`\u003e`, ">", `\u003c`, "<", `\u0026`, "&").Replace(string(raw))
 }
 
-// prose keeps words in pointed brackets and stars from being read as markup.
+// prose escapes angle brackets and stars, so that they are not read as markup.
 func prose(text string) string {
 	return strings.NewReplacer("<", `\<`, "*", `\*`, "{", `\{`, "_", `\_`).Replace(text)
 }

@@ -29,7 +29,7 @@ type (
 
 func (s *server) registerRegistry() {
 	tag := []string{"Event types"}
-	// in the document there is one way to them: registry/{name}/ could be taken for {id}/test/
+	// the document lists one path to them, because registry/{name}/ could be taken for {id}/test/
 	for path, hidden := range map[string]bool{eventTypesPath: false, registryPath: true} {
 		register(s, route{role: usecase.Viewer}, huma.Operation{
 			OperationID: "list-event-types", Method: http.MethodGet, Path: path, Hidden: hidden, Tags: tag,

@@ -21,13 +21,13 @@ import (
 
 const (
 	typeEventStream = "text/event-stream"
-	// relayWrite is how long a client may take nothing.
+	// relayWrite is how long a client may fail to read.
 	relayWrite = 10 * time.Second
-	// admitEvery is how often it is asked whether the token is still good.
+	// admitEvery is the interval of checking that the token is still valid.
 	admitEvery = 2 * time.Second
-	// maxRelaySeconds is how long a connection lives.
+	// maxRelaySeconds is the maximum lifetime of a connection.
 	maxRelaySeconds = 3600
-	// maxRelayTypes bounds the types that one relay names.
+	// maxRelayTypes bounds the event types in one relay's filter.
 	maxRelayTypes = 50
 )
 
@@ -55,7 +55,7 @@ func (s *server) registerRelay() {
 	}
 }
 
-// filter reads what is wanted.
+// filter parses the parameters.
 func (in *relayInput) filter() (f usecase.RelayFilter, life time.Duration, err error) {
 	life = maxRelaySeconds * time.Second
 	if in.Seconds != "" {
@@ -100,13 +100,13 @@ func (s *server) relay(ctx context.Context, c *call, in *relayInput) (*huma.Stre
 	}}, nil
 }
 
-// streamRelay writes what the relay gets until its life is over, the client leaves or takes nothing, the server stops or the token is
-// good no more.
+// streamRelay writes what the relay gets until its time is over, the client leaves or stops reading, the server
+// stops, or the token becomes invalid.
 func (s *server) streamRelay(c echo.Context, r *usecase.Relay, life time.Duration) {
 	h := c.Response().Header()
 	h.Set("Content-Type", typeEventStream)
 	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // proxies would keep it all
+	h.Set("X-Accel-Buffering", "no") // otherwise proxies would buffer it all
 	gone := c.Request().Context()
 	ctx, cancel := context.WithTimeoutCause(gone, life, errRelayLife)
 	defer cancel()
@@ -130,14 +130,14 @@ func (s *server) streamRelay(c echo.Context, r *usecase.Relay, life time.Duratio
 		}
 	}
 	if text, err := json.Marshal(&api.RelayMessage{End: reason}); err == nil {
-		_ = writeRelayed(c, text) // the client may have gone
+		_ = writeRelayed(c, text) // the client may have disconnected
 	}
 }
 
-// errRelayLife says that a connection has lived long enough.
+// errRelayLife says that a connection has reached its maximum lifetime.
 var errRelayLife = errors.New("the connection has lived as long as one may")
 
-// followRelay writes until it has a reason to end.
+// followRelay writes until there is a reason to stop.
 func (s *server) followRelay(ctx context.Context, c echo.Context, r *usecase.Relay) error {
 	admitted := time.Now()
 	for data := []byte(nil); ; {
@@ -157,7 +157,8 @@ func (s *server) followRelay(ctx context.Context, c echo.Context, r *usecase.Rel
 	}
 }
 
-// mayStillRelay asks again who listens: a token may have been revoked. Where nobody knows now, the next question finds out.
+// mayStillRelay authenticates the listener again, because the token may have been revoked. If that cannot be
+// determined now, the next check decides.
 func (s *server) mayStillRelay(r *http.Request) error {
 	who, err := s.guard.admit(r)
 	var refused *Problem
@@ -170,10 +171,10 @@ func (s *server) mayStillRelay(r *http.Request) error {
 	return nil
 }
 
-// writeRelayed writes a message, or, where there is none, that the connection is alive.
+// writeRelayed writes a message or, if there is none, a sign that the connection is alive.
 func writeRelayed(c echo.Context, data []byte) error {
 	out := http.NewResponseController(c.Response())
-	_ = out.SetWriteDeadline(time.Now().Add(relayWrite)) // not every ResponseWriter of a test has deadlines
+	_ = out.SetWriteDeadline(time.Now().Add(relayWrite)) // the ResponseWriters of some tests have no deadlines
 	text := []byte(":\n\n")
 	if data != nil {
 		text = append(append([]byte("data: "), data...), "\n\n"...) // JSON has no line feeds

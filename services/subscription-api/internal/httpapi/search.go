@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// maxSearchRange is the longest time that one search may be about.
+	// maxSearchRange is the maximum time range of a search.
 	maxSearchRange = 31 * 24 * time.Hour
-	// maxSearch bounds what is searched for, in bytes.
+	// maxSearch bounds a search term in bytes.
 	maxSearch = 1024
 )
 
-// readPayload reads the parameters; the range is the one of the list, of which from has to be given.
+// readPayload parses the parameters that search payloads. r is the list's range, for which from must have been given.
 func readPayload(q url.Values, r usecase.TimeRange, now time.Time) (usecase.PayloadFilter, error) {
 	f := usecase.PayloadFilter{Contains: json.RawMessage(q.Get("data_contains")), Path: q.Get("data_path"), Text: q.Get("data_text")}
 	if f.Empty() {
@@ -44,7 +44,7 @@ func readPayload(q url.Values, r usecase.TimeRange, now time.Time) (usecase.Payl
 	return f, nil
 }
 
-// listed runs the query of a list, for as long as a list may take, or a search where there is no index for it.
+// listed runs the query of a list, with the timeout of a search if no index serves it.
 func listed[T any](ctx context.Context, scans bool, list func(context.Context) (T, error)) (T, error) {
 	if scans {
 		return list(ctx)
@@ -52,8 +52,8 @@ func listed[T any](ctx context.Context, scans bool, list func(context.Context) (
 	return daemon.Within(ctx, storeTimeout, list)
 }
 
-// ends are the positions of the first and last result of a page or, towards where a search has to go on, of how far it
-// came; nil for an empty page.
+// ends returns the positions of the first and last result of a page. In the direction in which a search has to
+// continue, it returns how far the search came. Both are nil for an empty page.
 func ends[T any](found *usecase.Scanned[T], page usecase.Page, of func(*T) usecase.Position) (first, last *usecase.Position) {
 	if n := len(found.List); n > 0 {
 		newest, oldest := of(&found.List[0]), of(&found.List[n-1])
@@ -69,7 +69,7 @@ func ends[T any](found *usecase.Scanned[T], page usecase.Page, of func(*T) useca
 	}
 }
 
-// searchedTo is how far a search came that has to go on.
+// searchedTo returns how far an unfinished search came.
 func searchedTo(reached *usecase.Position) *time.Time {
 	if reached == nil {
 		return nil

@@ -1,5 +1,5 @@
-// Package httpapi is the subscription API over HTTP: hooks, event types, publishing, tokens and tenants, and the OpenAPI
-// document that describes them, made from the handlers.
+// Package httpapi implements the subscription API over HTTP: hooks, event types, publishing, tokens and tenants, and
+// the OpenAPI document, which is generated from the handlers.
 package httpapi
 
 import (
@@ -31,38 +31,40 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// root is where everything lies.
+// root is the prefix of all paths.
 const root = "/whisperer"
 
-// storeTimeout bounds what a request waits for Postgres, so that a caller hears within two seconds that it is away.
+// storeTimeout bounds how long a request waits for Postgres, so that a caller learns within two seconds that it is
+// unavailable.
 const storeTimeout = 1500 * time.Millisecond
 
-// createTimeout is it for those who create hooks.
+// createTimeout is the timeout for creating hooks.
 const createTimeout = 4 * storeTimeout
 
-// publisher stores events; *bus.Bus is one.
+// publisher stores events; *bus.Bus implements it.
 type publisher interface {
 	PublishEvents(ctx context.Context, events []bus.Outgoing) error
 }
 
-// Deps are what the API works with; all are required but PublicURL.
+// Deps are the API's dependencies; all are required except PublicURL.
 type Deps struct {
 	Cases     *usecase.Service
 	Types     *schema.Checks
 	Publisher publisher
 	// CursorKey authenticates the cursors of lists.
 	CursorKey []byte
-	// PublicURL begins the links in answers, such as https://hooks.example.com; empty for what the request was sent to.
+	// PublicURL is the base of links in responses, such as https://hooks.example.com; empty means the address that
+	// the request was sent to.
 	PublicURL string
-	// Namespace begins the subjects of the installation's events.
+	// Namespace is the prefix of the subjects of the installation's events.
 	Namespace bus.Namespace
-	// RequestRate is how many requests a second each token may make; 0 for any number.
+	// RequestRate is how many requests per second each token may make; 0 means no limit.
 	RequestRate int
 	Version     string
 	Metrics     prometheus.Registerer
-	// RetryWait is how long the predecessor's retry waits for its attempt; 0 for 20 s.
+	// RetryWait is how long the predecessor's retry waits for its attempt; 0 means 20 s.
 	RetryWait time.Duration
-	// Traces gets a span for each request; nil for none.
+	// Traces gets a span for each request; may be nil.
 	Traces *trace.Tracer
 	Log    *zap.Logger
 }
@@ -73,19 +75,20 @@ type server struct {
 	guard   *guard
 	limiter *limiter
 	cursors cursors
-	// awaited has a place for each retry that is waited for.
+	// awaited has a slot for each retry that a request waits for.
 	awaited chan struct{}
 	metrics *metrics
-	// bodies has buffers for the bodies of requests that publish.
+	// bodies has buffers for the bodies of publishing requests.
 	bodies sync.Pool
-	// eventHeader is that of events' messages without a traceparent.
+	// eventHeader is the header of events' messages without a traceparent.
 	eventHeader map[string]string
 
 	echo *echo.Echo
 	api  huma.API
 }
 
-// New makes the API's handler. It fails where the metrics are registered already or the document cannot be made.
+// New returns the API's handler. It returns an error if the metrics are registered already or the document cannot be
+// generated.
 func New(d Deps) (http.Handler, error) {
 	s := &server{
 		Deps: d, log: d.Log, guard: newGuard(d.Cases), limiter: newLimiter(d.RequestRate), cursors: cursors{key: d.CursorKey}, echo: echo.New(),
@@ -137,43 +140,43 @@ func New(d Deps) (http.Handler, error) {
 	return headAsGet(s.echo), nil
 }
 
-// route is what an operation needs beyond what its types say.
+// route is what an operation needs in addition to its types.
 type route struct {
-	// role is the least that a token needs.
+	// role is the role that a token needs at least.
 	role usecase.Role
-	// operator says that only operators' tokens will do.
+	// operator restricts the operation to operators' tokens.
 	operator bool
-	// body is the schema of the request's body; nil for none.
+	// body is the schema of the request's body; nil if it has none.
 	body *huma.Schema
 	// optional says that the body may be left out.
 	optional bool
-	// status is that of success; 0 for 200.
+	// status is the status of success; 0 means 200.
 	status int
 	// also is a second status of success; 0 for none.
 	also int
-	// check judges the body's JSON; nil for checkJSON.
+	// check checks the body's JSON; nil means checkJSON.
 	check func(body []byte) error
-	// conflict says that 409 is among the answers.
+	// conflict says that 409 is among the responses.
 	conflict bool
-	// lookUp says that it reads what happened, for which each token and tenant has a share.
+	// lookUp says that the operation reads history, for which each token and tenant has a share.
 	lookUp bool
-	// limit bounds the handler; 0 for storeTimeout.
+	// limit bounds the handler; 0 means storeTimeout.
 	limit time.Duration
 }
 
-// call is what the guard found out about a request.
+// call is what the guard has determined about a request.
 type call struct {
 	usecase.Caller
 
-	// id is the one of the path, where the operation is about one thing that has an id.
+	// id is the id in the path, if the operation is about one object with an id.
 	id    uuid.UUID
 	query url.Values
 	body  []byte
-	// base is what links begin with.
+	// base is the base of links.
 	base string
-	// mask hides what is secret in URLs from those who only read.
+	// mask hides secrets in URLs from viewers.
 	mask webhook.Mask
-	// event is the id of the one event that the request reads or publishes, if it is about one.
+	// event is the id of the event that the request reads or publishes, if it is a single one.
 	event string
 }
 
@@ -184,7 +187,8 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-// register adds an operation: the guard before its handler, one table of problems after it, and both in the document.
+// register adds an operation: the guard before its handler, the common table of problems after it, and both in the
+// document.
 func register[I, O any](s *server, r route, op huma.Operation, handle func(context.Context, *call, *I) (*O, error)) {
 	limit := storeTimeout
 	if r.limit > 0 {
@@ -219,14 +223,14 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 	if r.also != 0 {
 		documented.Responses[strconv.Itoa(r.also)] = documented.Responses[strconv.Itoa(r.status)]
 	}
-	if r.body != nil { // set afterwards: huma would read and judge the body itself
+	if r.body != nil { // set afterwards, because otherwise huma would read and check the body itself
 		documented.RequestBody = &huma.RequestBody{
 			Required: !r.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: r.body}},
 		}
 	}
 }
 
-// lookUp does something within the share of looking things up that the caller's tenant and token have.
+// lookUp calls do within the caller's share of look-ups.
 func lookUp[T any](ctx context.Context, s *server, c *call, do func(context.Context) (T, error)) (T, error) {
 	release, err := s.Cases.LookUp(ctx, &c.Caller)
 	if err != nil {
@@ -253,20 +257,21 @@ func (s *server) operation(method, path string) *huma.Operation {
 	}
 }
 
-// bodyOf is the schema of a struct, listed once in the document.
+// bodyOf returns the schema of a struct, registered once in the document.
 func bodyOf[T any](s *server) *huma.Schema {
 	return schemaOf[T](s.api.OpenAPI().Components.Schemas)
 }
 
 func schemaOf[T any](r huma.Registry) *huma.Schema { return r.Schema(reflect.TypeFor[T](), true, "") }
 
-// named lists a schema that is no struct's in the document, and refers to it: generators make types that work of those alone.
+// named registers a schema under a name in the document and returns a reference to it. Client generators only make
+// usable types of named schemas.
 func (s *server) named(name string, schema *huma.Schema) *huma.Schema {
 	s.api.OpenAPI().Components.Schemas.Map()[name] = schema
 	return &huma.Schema{Ref: componentSchemas + name}
 }
 
-// problems are the answers of an operation that are no success.
+// problems returns the error responses of an operation.
 func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response {
 	codes := []int{
 		http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable,
@@ -288,7 +293,7 @@ func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response
 	return responses
 }
 
-// problemAnswer describes an answer that is a problem.
+// problemAnswer describes an error response.
 func (s *server) problemAnswer(description string) *huma.Response {
 	return &huma.Response{
 		Description: description, Content: map[string]*huma.MediaType{problemType: {Schema: bodyOf[api.Problem](s)}},
@@ -304,7 +309,8 @@ func containsParam(path string) bool {
 	return false
 }
 
-// admission lets a request through to the handler of its operation: token, tenant, role, query, body, in this order.
+// admission returns the middleware that checks a request before its handler: token, tenant, role, query and body, in
+// this order.
 func (s *server) admission(r route) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		c := humaecho.UnwrapV4(ctx)
@@ -337,13 +343,13 @@ func (s *server) admit(c echo.Context, r *route, op *huma.Operation) error {
 	} else {
 		admitted.event = c.Param("id")
 	}
-	if r.limit > 0 { // longer than answers usually may take; not every ResponseWriter of a test has deadlines
+	if r.limit > 0 { // longer than the usual limit for responses; the ResponseWriters of some tests have no deadlines
 		_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(r.limit + storeTimeout))
 	}
 	return nil
 }
 
-// admitCaller lets a request through as far as its head decides that.
+// admitCaller does those checks that need no body.
 func (s *server) admitCaller(c echo.Context, r *route, op *huma.Operation) (*call, error) {
 	request := c.Request()
 	who, err := s.guard.admit(request)
@@ -366,12 +372,12 @@ func (s *server) admitCaller(c echo.Context, r *route, op *huma.Operation) (*cal
 	return admitted, err
 }
 
-// namesUUID reports whether the operation is about one thing, which its path has the UUID of.
+// namesUUID reports whether the operation's path contains the UUID of an object.
 func namesUUID(op *huma.Operation) bool {
 	return slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == "path" && p.Schema.Format == "uuid" })
 }
 
-// base is the public URL, or where the request was sent to.
+// base returns the public URL, or the address that the request was sent to.
 func (s *server) base(r *http.Request) string {
 	if s.PublicURL != "" {
 		return s.PublicURL

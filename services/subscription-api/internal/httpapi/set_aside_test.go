@@ -19,7 +19,7 @@ import (
 
 const setAside = "/whisperer/ledger/set-aside/"
 
-// asideWorld is a world with n events that are set aside, e-1 as number 1 and so on.
+// asideWorld returns a world with n events that are set aside, e-1 as number 1 and so on.
 func asideWorld(t *testing.T, n int) *world {
 	t.Helper()
 	w := newWorld(t)
@@ -29,7 +29,7 @@ func asideWorld(t *testing.T, n int) *world {
 	return w
 }
 
-// numbers are those of a list's results.
+// numbers returns the numbers of a list's results.
 func numbers(t *testing.T, a *answer) []int {
 	t.Helper()
 	require.Equal(t, http.StatusOK, a.status, a.text)
@@ -113,8 +113,8 @@ func TestWrongWishesToPutBackAreNamed(t *testing.T) {
 	require.Equal(t, []int{1}, numbers(t, w.call(t, http.MethodGet, setAside, "")))
 }
 
-// Who belongs to a tenant neither sees entries, which are of all tenants, nor puts them back, and an operator who may not
-// change anything only sees them.
+// Tokens of a tenant can neither see entries, which belong to all tenants, nor put them back. Operators who are
+// viewers can only see them.
 func TestOnlyOperatorsMaySeeWhatIsSetAside(t *testing.T) {
 	t.Parallel()
 	w := asideWorld(t, 1)

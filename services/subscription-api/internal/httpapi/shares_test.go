@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
-// TestWhateverReadsWhatHappenedTakesAShare leaves no share, and asks every operation of events and deliveries.
+// TestWhateverReadsWhatHappenedTakesAShare uses up all shares, and calls every operation about events and deliveries.
 func TestWhateverReadsWhatHappenedTakesAShare(t *testing.T) {
 	t.Parallel()
 	shares := daemon.NewShares(1, time.Millisecond, 1, 1)
@@ -25,8 +25,8 @@ func TestWhateverReadsWhatHappenedTakesAShare(t *testing.T) {
 	for path, item := range w.document.Paths.Map() {
 		for method, op := range item.Operations() {
 			if !slices.Contains(op.Tags, "Events") && !slices.Contains(op.Tags, "Deliveries") || op.OperationID == "publish-events" ||
-				op.OperationID == "get-hook-manifest" || // which waits for a share with each of its pages
-				op.OperationID == "relay-deliveries" { // which has shares of its own
+				op.OperationID == "get-hook-manifest" || // waits for a share for each of its pages
+				op.OperationID == "relay-deliveries" { // has its own shares
 				continue
 			}
 			asked++

@@ -73,7 +73,7 @@ func renderSigningKeys(c *call, keys []usecase.SigningKey) *signingKeysOutput {
 	return &signingKeysOutput{Body: page}
 }
 
-// serveKeySet answers anybody with a tenant's public keys, from memory.
+// serveKeySet serves a tenant's public keys to anybody, from memory.
 func (s *server) serveKeySet(c echo.Context) error {
 	keys, err := s.Cases.Signing.PublicKeys(c.Param("tenant"))
 	if err != nil {

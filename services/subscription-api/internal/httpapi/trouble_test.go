@@ -19,7 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// admin runs a statement beside the API.
+// admin executes a statement without the API.
 func (w *world) admin(t *testing.T, statement string) {
 	t.Helper()
 	db, err := sql.Open("postgres", w.db.URL)
@@ -63,7 +63,7 @@ func TestAFrozenDatabaseIsAnsweredWith503InTime(t *testing.T) {
 	require.Eventually(t, func() bool { return w.call(t, http.MethodGet, hooks, "").status == http.StatusOK }, time.Minute, 50*time.Millisecond)
 }
 
-// away is a database that does not answer.
+// away returns a database that does not answer.
 func away(t *testing.T) *store.DB {
 	t.Helper()
 	ring, err := seal.ParseRing(seal.NewKey())
@@ -79,7 +79,7 @@ func TestADatabaseThatIsAwayIsAnsweredWith503(t *testing.T) {
 	away, alive := away(t), newWorld(t)
 	for name, without := range map[string]func(*store.DB){
 		"hooks":  func(db *store.DB) { db.Hooks = away.Hooks },
-		"tokens": func(db *store.DB) { db.Access = away.Access }, // nobody can be known, which is no 401
+		"tokens": func(db *store.DB) { db.Access = away.Access }, // nobody can be authenticated, which is not a 401
 	} {
 		db := *alive.db.DB
 		without(&db)
@@ -116,7 +116,7 @@ func TestEveryRequestIsCountedAndLoggedOnce(t *testing.T) {
 
 func TestLogLinesLeadToTheCallersTraceAndTheEvent(t *testing.T) {
 	t.Parallel()
-	w, _ := newBus(t) // that traces nothing itself
+	w, _ := newBus(t) // traces nothing itself
 	hook := w.create(t, oldExample)
 	const id = "0af7651916cd43dd8448eb211c80319c"
 	traced := header("Traceparent", "00-"+id+"-b7ad6b7169203331-01")

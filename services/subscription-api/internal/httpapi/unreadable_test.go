@@ -12,8 +12,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// A hook that another master key sealed, or whose row was written by hand, is listed with the reason, and cannot be used for
-// anything that needs all of it.
+// A hook that was sealed with another master key, or whose row was written by hand, is listed with the reason.
+// Everything that needs all of it is refused.
 func TestAHookThatCannotBeReadIsListedAndRefusedAndHidesNoOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -15,28 +15,29 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 )
 
-// jsonSchema is a JSON Schema as the catalogue has it.
+// jsonSchema is a JSON Schema from the catalogue.
 type jsonSchema = map[string]any
 
 const (
 	componentSchemas = "#/components/schemas/"
-	// tagWebhooks is that of what receivers get, apart from what the API does: generators of clients can leave it out.
+	// tagWebhooks separates what receivers get from the API's operations, so that client generators can leave it out.
 	tagWebhooks = "Webhooks"
 )
 
-// eventContract is what the documents say of one event type, made of the catalogue.
+// eventContract is what the documents say about one event type, generated from the catalogue.
 type eventContract struct {
 	catalogue.Type
 
-	// Title begins the names of the type's schemas, such as PackageCreated.
+	// Title is the prefix of the names of the type's schemas, such as PackageCreated.
 	Title string
 	// Data refers to the schema of the event's data.
 	Data jsonSchema
-	// Operational says that Whisperer publishes it, and nobody else may.
+	// Operational says that only Whisperer publishes it.
 	Operational bool
 }
 
-// eventContracts returns the contract of each known type, and the schemas that they refer to in a document's components.
+// eventContracts returns the contract of each known type, and the schemas in the document's components that they
+// refer to.
 func eventContracts() ([]eventContract, map[string]jsonSchema, error) {
 	schemas := map[string]jsonSchema{}
 	known := len(catalogue.All())
@@ -66,12 +67,12 @@ func eventContracts() ([]eventContract, map[string]jsonSchema, error) {
 	return contracts, schemas, nil
 }
 
-// definition is a reference to a part that schemas of the catalogue share.
+// definition matches a reference to a definition that schemas of the catalogue share.
 var definition = regexp.MustCompile(`"\$ref":\s*"#/\$defs/(\w+)"`)
 
 func sharedName(name string) string { return "Oms" + camelCase(name) }
 
-// composed writes a schema that extends another one as allOf: what stands beside $ref is passed over by many generators.
+// composed writes a schema that extends another one as allOf, because many generators ignore what stands beside $ref.
 func composed(own jsonSchema) jsonSchema {
 	ref := own["$ref"]
 	delete(own, "$schema")
@@ -86,7 +87,7 @@ func composed(own jsonSchema) jsonSchema {
 	return jsonSchema{"allOf": []any{jsonSchema{"$ref": ref}, own}}
 }
 
-// camelCase joins the words of a name: package.status.packed_for_refund is PackageStatusPackedForRefund.
+// camelCase joins the words of a name: package.status.packed_for_refund becomes PackageStatusPackedForRefund.
 func camelCase(name string) string {
 	var b strings.Builder
 	for word := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '.' || r == '_' }) {
@@ -95,7 +96,7 @@ func camelCase(name string) string {
 	return b.String()
 }
 
-// delivered is the schema of the body of a delivery in the default format.
+// delivered returns the schema of the body of a delivery in the default format.
 func (c *eventContract) delivered() jsonSchema {
 	return jsonSchema{
 		"type": "object", "additionalProperties": false, "required": []string{"event_time", "event_type", "current_context", "data"},
@@ -108,7 +109,7 @@ func (c *eventContract) delivered() jsonSchema {
 	}
 }
 
-// cloudEvent is the schema of a CloudEvent of the type, which has further attributes.
+// cloudEvent returns the schema of a CloudEvent of the type, with additional attributes.
 func (c *eventContract) cloudEvent(further jsonSchema) jsonSchema {
 	text := jsonSchema{"type": "string", "minLength": 1}
 	properties := jsonSchema{
@@ -122,7 +123,7 @@ func (c *eventContract) cloudEvent(further jsonSchema) jsonSchema {
 	}
 }
 
-// example is the event of the catalogue as a receiver gets it in the format; nil where the catalogue has none.
+// example returns the catalogue's example as a receiver gets it in the format, or nil if there is none.
 func (c *eventContract) example(format webhook.Format) (json.RawMessage, error) {
 	if len(c.Example) == 0 {
 		return nil, nil
@@ -191,7 +192,7 @@ func addWebhooks(doc *huma.OpenAPI) error {
 	return nil
 }
 
-// deliveryHeaders are the headers of a delivery that say something about it.
+// deliveryHeaders returns the headers of a delivery that carry information about it.
 func deliveryHeaders() []huma.Param {
 	text, number := &huma.Schema{Type: huma.TypeString}, &huma.Schema{Type: huma.TypeInteger, Format: "int64"}
 	return []huma.Param{
