@@ -36,16 +36,17 @@ func hookFieldIDs() map[string]string {
 // made, which has to be shown once.
 func (f *hookForm) change() (c *usecase.HookChange, madeSecret string) {
 	c = &usecase.HookChange{
-		Name: usecase.Some(f.Name), EventTypes: usecase.Some(f.eventTypes()), TargetURL: usecase.Some(f.TargetURL),
-		RetryCountdownConfig: usecase.Some(f.retries()), KeepAuth: f.Auth.kept(), KeepTLS: f.TLS.kept(),
+		EventTypes: usecase.Some(f.eventTypes()), TargetURL: usecase.Some(f.TargetURL),
+		KeepAuth: f.Auth.kept(), KeepTLS: f.TLS.kept(),
 	}
 	if f.TargetURL == "" {
 		c.TargetURL = usecase.Null[string]()
 	}
 	madeSecret = f.secrets(c)
-	c.AdditionalHeaders = usecase.Some(f.headers(&c.Unreadable))
-	c.Callback = usecase.Some(f.callback(&c.Unreadable))
-	c.Settings = map[string]json.RawMessage{}
+	c.Settings = map[string]json.RawMessage{
+		"name": encode(f.Name), "retry_countdown_config": f.retries(), "additional_headers": encode(f.headers(&c.Unreadable)),
+		"callback": encode(f.callback(&c.Unreadable)),
+	}
 	for _, field := range otherFields() {
 		c.Settings[field.Name] = fieldOf(&field, f.Fields[field.Name], &c.Unreadable)
 	}

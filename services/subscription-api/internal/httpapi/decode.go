@@ -42,15 +42,6 @@ func (o *optional[T]) Schema(r huma.Registry) *huma.Schema {
 	return &s
 }
 
-// unchanged is a read-only field that may be sent back as it was read; it was shown as a T.
-type unchanged[T any] struct{ optional[rawJSON] }
-
-// Schema returns the schema of what is shown.
-func (u *unchanged[T]) Schema(r huma.Registry) *huma.Schema {
-	s := *huma.SchemaFromType(r, reflect.TypeFor[T]())
-	return &s
-}
-
 // expects describes in words what the field takes.
 func (o *optional[T]) expects() string {
 	var value any = &o.Value
@@ -105,19 +96,23 @@ func decodeObject(raw []byte, into any) error {
 		}
 	}
 	described, _ := into.(interface {
-		take(name string, raw json.RawMessage) bool
+		take(name string, raw json.RawMessage) (wrong string)
 	})
 	for name, raw := range members {
-		if described != nil && described.take(name, raw) {
-			continue
+		wrong := unknownField
+		if described != nil {
+			wrong = described.take(name, raw)
 		}
-		invalid.Fields = append(invalid.Fields, webhook.FieldError{
-			Pointer: "/" + escapePointer(webhook.Clip(name)), Detail: "is not a known field",
-		})
+		if wrong != "" {
+			invalid.Fields = append(invalid.Fields, webhook.FieldError{Pointer: "/" + escapePointer(webhook.Clip(name)), Detail: wrong})
+		}
 	}
 	slices.SortFunc(invalid.Fields, func(a, b webhook.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
 	return invalid.OrNil()
 }
+
+// unknownField says that no field has the name.
+const unknownField = "is not a known field"
 
 var errNoObject = errors.New("is not an object")
 
@@ -297,16 +292,6 @@ type object json.RawMessage
 func (o *object) UnmarshalJSON(raw []byte) error { return (*rawJSON)(o).UnmarshalJSON(raw) }
 
 func (o *object) expects() string { return "an object or null" }
-
-// callbackField is an object, or the dotted path of a function as the predecessor used it.
-type callbackField struct{ rawJSON }
-
-func (c *callbackField) expects() string { return "an object, the path of a function, or null" }
-
-// Schema describes the field.
-func (c *callbackField) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{AnyOf: []*huma.Schema{{Type: huma.TypeObject, AdditionalProperties: true}, {Type: huma.TypeString}}}
-}
 
 // Schema describes the field.
 func (o *object) Schema(huma.Registry) *huma.Schema {

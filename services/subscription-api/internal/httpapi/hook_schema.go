@@ -20,6 +20,11 @@ type hookSchemas struct {
 func (h hookSchemas) describe(input, shown *huma.Schema) {
 	for _, f := range webhook.Fields() {
 		if p := shown.Properties[f.Name]; p != nil {
+			if f.ReadOnly {
+				sent := *p
+				sent.ReadOnly = true
+				input.Properties[f.Name] = &sent
+			}
 			shown.Properties[f.Name] = h.shown(&f, p)
 		}
 		if f.ReadOnly {

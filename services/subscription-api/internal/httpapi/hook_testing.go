@@ -58,7 +58,7 @@ func (s *server) test(ctx context.Context, c *call, id *uuid.UUID) (*testOutput,
 	}
 	t := usecase.Test{ID: id, EventType: sentFor(sent, &in.EventType), Data: sentFor(sent, &in.Data)}
 	if hook := sentAs[hookObject](sent, &in.Hook); hook.Given() {
-		if t.Change, err = readHookInput(hook.Value.rawJSON, c.Tenant); err != nil {
+		if t.Change, err = readHookInput(hook.Value.rawJSON); err != nil {
 			invalid := &webhook.ValidationError{}
 			invalid.Collect("/hook", err)
 			return nil, invalid

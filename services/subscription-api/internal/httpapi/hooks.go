@@ -218,7 +218,7 @@ func (s *server) changeHook(ctx context.Context, c *call, in *hookChangeInput) (
 
 // readHookBody parses a body with a hook's fields.
 func readHookBody(c *call) (*usecase.HookChange, error) {
-	change, err := readHookInput(c.body, c.Tenant)
+	change, err := readHookInput(c.body)
 	if errors.Is(err, errNoObject) {
 		return nil, notAnObject()
 	}

@@ -32,29 +32,30 @@ func Null[T any]() Optional[T] { return Optional[T]{Set: true, Null: true} }
 
 // HookChange has the fields of a hook that a caller sent, for a new hook or to change a stored one.
 type HookChange struct {
-	Name                  Optional[string]
 	EventType, EventTypes Optional[[]string]
 	TargetURL             Optional[string]
-	NotificationType      Optional[string]
 	SecretKey, APIKey     Optional[string]
-	AdditionalHeaders     Optional[map[string]string]
-	Callback              Optional[*webhook.Callback]
-	RetryCountdownConfig  Optional[json.RawMessage]
 	// Config may contain auth and tls as they are shown, in which case their stored secrets are kept. If KeepAuth or
 	// KeepTLS is set, Config has none, and the stored ones are kept.
 	Config            Optional[json.RawMessage]
 	KeepAuth, KeepTLS bool
 	IsActive          Optional[bool]
 	Status            Optional[string]
-	// Settings are the fields, by name, that only have a description (webhook.Fields) and no field above.
+	// Settings are the plain fields (webhook.Field.Plain) by name.
 	Settings map[string]json.RawMessage
 	// ReadOnly are read-only fields by name. A caller may send them back unchanged.
-	ReadOnly map[string]Optional[json.RawMessage]
+	ReadOnly map[string]json.RawMessage
 	// Replace resets absent fields to their defaults, except for the status, and for the secret and the API key,
 	// which readers never see.
 	Replace bool
 	// Unreadable has errors about fields that could not be parsed. These fields are absent.
 	Unreadable webhook.ValidationError
+}
+
+// sets reports whether a plain field was sent.
+func (c *HookChange) sets(name string) bool {
+	_, sent := c.Settings[name]
+	return sent
 }
 
 // hookEdit applies a change to a hook. It holds everything that had to be looked up first.
@@ -119,22 +120,14 @@ func (e *hookEdit) apply(h *webhook.Hook) error {
 // edit writes the sent fields to the hook. The error is a *webhook.ValidationError that lists every invalid field.
 func (e *hookEdit) edit(h *webhook.Hook) error {
 	e.invalid = &webhook.ValidationError{}
-	e.kept = webhook.Kept{APIKey: !e.APIKey.Set, Headers: !e.AdditionalHeaders.Set, Auth: !e.Config.Set, TLS: !e.Config.Set}
+	e.kept = webhook.Kept{APIKey: !e.APIKey.Set, Headers: !e.sets("additional_headers"), Auth: !e.Config.Set, TLS: !e.Config.Set}
 	if e.before == nil || e.Replace {
-		h.Name, h.NotificationType = "", webhook.NotificationREST
-		h.Headers, h.Callback, h.RetryConfig = nil, nil, nil
 		e.setConfig(h, nil)
 	}
 	e.checkReadOnly()
 	e.setEventTypes(h)
-	e.setTexts(h)
+	e.setTarget(h)
 	e.setSecrets(h)
-	if e.Callback.Set {
-		h.Callback = e.Callback.Value
-	}
-	if e.RetryCountdownConfig.Set {
-		h.RetryConfig = e.RetryCountdownConfig.Value
-	}
 	if e.Config.Set {
 		e.setConfig(h, e.Config.Value)
 	}
@@ -153,7 +146,7 @@ func (e *hookEdit) edit(h *webhook.Hook) error {
 // older than a rule can still be paused or renamed.
 func (e *hookEdit) news(err error) error {
 	found, ok := err.(*webhook.ValidationError) //nolint:errorlint // Validate returns it as it is
-	touched := e.Config.Set || e.AdditionalHeaders.Set || e.APIKey.Set || e.SecretKey.Set || e.Replace
+	touched := e.Config.Set || e.sets("additional_headers") || e.APIKey.Set || e.SecretKey.Set || e.Replace
 	if !ok || e.before == nil || touched {
 		return err
 	}
@@ -230,18 +223,12 @@ func (e *hookEdit) agreedTypes(one, many []string) []string {
 	return many
 }
 
-func (e *hookEdit) setTexts(h *webhook.Hook) {
+func (e *hookEdit) setTarget(h *webhook.Hook) {
 	switch {
 	case e.TargetURL.Given():
 		h.TargetURL = e.TargetURL.Value
 	case e.TargetURL.Null || e.before == nil || e.Replace:
 		e.invalid.Add("/target_url", "is required")
-	}
-	if e.Name.Set {
-		h.Name = e.Name.Value
-	}
-	if e.NotificationType.Given() {
-		h.NotificationType = strings.ToLower(e.NotificationType.Value)
 	}
 }
 
@@ -258,22 +245,13 @@ func (e *hookEdit) setSecrets(h *webhook.Hook) {
 	if e.APIKey.Set {
 		h.APIKey = e.APIKey.Value
 	}
-	if e.AdditionalHeaders.Set {
-		h.Headers = e.AdditionalHeaders.Value
-	}
 }
 
-// placed are the names of the fields that HookChange has a field for.
-var placed = []string{
-	"name", "event_type", "event_types", "target_url", "notification_type", "secret_key", "api_key", "additional_headers", "callback",
-	"retry_countdown_config", "config", "is_active", "status",
-}
-
-// setSettings sets the fields that only have a description.
+// setSettings sets the plain fields.
 func (e *hookEdit) setSettings(h *webhook.Hook) {
 	for _, f := range webhook.Fields() {
 		raw, sent := e.Settings[f.Name]
-		if f.Plain() && !slices.Contains(placed, f.Name) && (sent || e.before == nil || e.Replace) {
+		if f.Plain() && (sent || e.before == nil || e.Replace) {
 			e.invalid.Collect("/"+f.Name, f.Set(h, raw))
 		}
 	}
@@ -361,8 +339,8 @@ func (e *hookEdit) check(h *webhook.Hook) {
 	if !slices.ContainsFunc(e.invalid.Fields, func(f webhook.FieldError) bool { return f.Pointer == "/target_url" }) {
 		e.invalid.Collect("/target_url", wrongURL)
 	}
-	if e.Callback.Given() && e.Callback.Value != nil && e.Callback.Value.URL != "" {
-		_, err := e.urls.CheckURL(e.Callback.Value.URL)
+	if e.sets("callback") && h.Callback != nil && h.Callback.URL != "" {
+		_, err := e.urls.CheckURL(h.Callback.URL)
 		e.invalid.Collect("/callback/url", err)
 	}
 	if auth := h.Config.Auth; auth != nil && e.Config.Given() {

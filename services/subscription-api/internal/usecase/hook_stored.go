@@ -51,7 +51,7 @@ func isShown(member json.RawMessage, shown any) bool {
 // checkReadOnly accepts read-only fields that a caller has read and writes back unchanged.
 func (e *hookEdit) checkReadOnly() {
 	for name, sent := range e.ReadOnly {
-		if sent.Set && (e.before == nil || !equalJSON(&sent, readOnlyValue(e.before, name))) {
+		if e.before == nil || !equalJSON(sent, readOnlyValue(e.before, name)) {
 			e.invalid.Add("/"+name, "is read-only")
 		}
 	}
@@ -89,14 +89,11 @@ func readOnlyValue(h *webhook.Hook, name string) any {
 	}
 }
 
-func equalJSON(sent *Optional[json.RawMessage], have any) bool {
-	if sent.Null {
-		return have == nil
-	}
+func equalJSON(sent json.RawMessage, have any) bool {
 	if t, ok := have.(time.Time); ok {
 		var sentTime time.Time
-		return json.Unmarshal(sent.Value, &sentTime) == nil && sentTime.Equal(t)
+		return json.Unmarshal(sent, &sentTime) == nil && sentTime.Equal(t)
 	}
 	var value any
-	return json.Unmarshal(sent.Value, &value) == nil && reflect.DeepEqual(value, have)
+	return json.Unmarshal(sent, &value) == nil && reflect.DeepEqual(value, have)
 }

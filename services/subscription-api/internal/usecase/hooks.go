@@ -69,7 +69,7 @@ func (s *Hooks) Change(ctx context.Context, c *Caller, id uuid.UUID, version sto
 		before, after *webhook.Hook // set if the change may add a destination
 	}
 	p, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (p prepared, err error) {
-		if p.edit, err = s.newEdit(ctx, c.Tenant, change, true); err != nil || !change.TargetURL.Set && !change.Callback.Set {
+		if p.edit, err = s.newEdit(ctx, c.Tenant, change, true); err != nil || !change.TargetURL.Set && !change.sets("callback") {
 			return p, err
 		}
 		before, err := s.hooks.Get(ctx, c.Tenant, id)
