@@ -73,8 +73,13 @@ func (d *core) transactOn(ctx context.Context, on interface {
 	return nil
 }
 
+const writingAudit = `
+	INSERT INTO audit (id, tenant, actor, action, subject, detail)
+	SELECT e.id, NULLIF(e.tenant, ''), $1, e.action, e.subject, e.detail
+	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[]) AS e (id, tenant, action, subject, detail)`
+
 // writeAudit writes the entries of an actor's changes.
-func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entries ...audited) error {
+func writeAudit(ctx context.Context, tx querier, actor Actor, entries ...audited) error {
 	var ids []uuid.UUID
 	var tenants, actions, subjects, details []string
 	for _, e := range entries {
@@ -92,11 +97,7 @@ func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entries ...audite
 		ids, tenants, actions = append(ids, id), append(tenants, e.tenant), append(actions, e.action)
 		subjects, details = append(subjects, e.subject), append(details, string(detail))
 	}
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO audit (id, tenant, actor, action, subject, detail)
-		SELECT e.id, NULLIF(e.tenant, ''), $1, e.action, e.subject, e.detail
-		FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[]) AS e (id, tenant, action, subject, detail)`,
-		string(actor), textArray(uuidList(ids)), textArray(tenants), textArray(actions), textArray(subjects), textArray(details))
+	_, err := tx.ExecContext(ctx, writingAudit, string(actor), textArray(uuidList(ids)), textArray(tenants), textArray(actions), textArray(subjects), textArray(details))
 	if err != nil {
 		return fmt.Errorf("write audit: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jmoiron/sqlx"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -25,7 +24,7 @@ const noticed = 2 * time.Second
 
 // backfill creates the job that replays earlier events to a new hook, as its config.start_from demands. It returns the job's
 // id, or uuid.Nil if no job is needed.
-func backfill(ctx context.Context, tx *sqlx.Tx, actor Actor, h *webhook.Hook) (uuid.UUID, error) {
+func backfill(ctx context.Context, tx querier, actor Actor, h *webhook.Hook) (uuid.UUID, error) {
 	if h.Config.StartFrom == nil {
 		return uuid.Nil, nil
 	}

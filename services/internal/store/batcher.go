@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// batcher processes inputs with the same key in batches. Inputs that arrive while a batch is in progress form the next one. An
-// input that arrives alone is processed at once.
+// gatherLimit is the longest time that a batch waits for the callers whom the previous batch has answered.
+const gatherLimit = 50 * time.Millisecond
+
+// batcher processes inputs with the same key in batches. Inputs that arrive while a batch is in progress form the next one, together
+// with the next inputs of the callers of that batch. An input that arrives alone is processed at once.
 type batcher[In, Out any] struct {
 	// do returns an outcome for each input of a batch, which has at most most inputs.
 	do   func(ctx context.Context, key string, list []In) []outcome[Out]
@@ -19,8 +22,16 @@ type batcher[In, Out any] struct {
 	limit time.Duration
 
 	mu sync.Mutex
-	// waiting holds the inputs for the next batch of each key that is being worked on.
-	waiting map[string][]*waiter[In, Out]
+	// queues holds a queue for each key that is being worked on.
+	queues map[string]*queue[In, Out]
+}
+
+// queue holds the inputs for the next batch of a key.
+type queue[In, Out any] struct {
+	list []*waiter[In, Out]
+	// wanted is the length of list that full reports; 0 for none.
+	wanted int
+	full   chan struct{}
 }
 
 // outcome is the result for one input.
@@ -40,14 +51,20 @@ type waiter[In, Out any] struct {
 func (t *batcher[In, Out]) add(ctx context.Context, key string, in In) (Out, error) {
 	w := &waiter[In, Out]{in: in, answer: make(chan outcome[Out], 1)}
 	t.mu.Lock()
-	if t.waiting == nil {
-		t.waiting = map[string][]*waiter[In, Out]{}
+	q, busy := t.queues[key]
+	if !busy {
+		if t.queues == nil {
+			t.queues = map[string]*queue[In, Out]{}
+		}
+		q = &queue[In, Out]{full: make(chan struct{}, 1)}
+		t.queues[key] = q
 	}
-	_, busy := t.waiting[key]
-	t.waiting[key] = append(t.waiting[key], w)
+	if q.list = append(q.list, w); len(q.list) == q.wanted {
+		q.full <- struct{}{}
+	}
 	t.mu.Unlock()
 	if !busy {
-		go t.work(context.WithoutCancel(ctx), key)
+		go t.work(context.WithoutCancel(ctx), key, q)
 	}
 	select {
 	case d := <-w.answer:
@@ -60,31 +77,57 @@ func (t *batcher[In, Out]) add(ctx context.Context, key string, in In) (Out, err
 }
 
 // work processes batches of a key until no inputs are left.
-func (t *batcher[In, Out]) work(ctx context.Context, key string) {
-	for batch := t.next(key); len(batch) > 0; batch = t.next(key) {
+func (t *batcher[In, Out]) work(ctx context.Context, key string, q *queue[In, Out]) {
+	for batch := t.next(key, q); len(batch) > 0; batch = t.next(key, q) {
 		list := make([]In, len(batch))
 		for i, w := range batch {
 			list[i] = w.in
 		}
+		began := time.Now()
 		for i, d := range t.batch(ctx, key, list) {
 			batch[i].answer <- d
 		}
+		t.gather(q, len(batch), min(gatherLimit, time.Since(began)/2))
+	}
+}
+
+// gather waits a moment for the callers of the last batch to come again. Otherwise they and those who waited would take turns, and each
+// batch would have only half of them.
+func (t *batcher[In, Out]) gather(q *queue[In, Out], answered int, limit time.Duration) {
+	t.mu.Lock()
+	if all := len(q.list) + answered; all > 1 && len(q.list) < t.most {
+		q.wanted = min(t.most, all)
+	}
+	wait := q.wanted > 0
+	t.mu.Unlock()
+	if !wait {
+		return
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-q.full:
+	case <-timer.C:
 	}
 }
 
 // next takes the next batch. If it is empty, the key's work is finished.
-func (t *batcher[In, Out]) next(key string) (batch []*waiter[In, Out]) {
+func (t *batcher[In, Out]) next(key string, q *queue[In, Out]) (batch []*waiter[In, Out]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := t.waiting[key]
-	for len(list) > 0 && len(batch) < t.most {
-		if w := list[0]; !w.gone.Load() {
+	q.wanted = 0
+	select {
+	case <-q.full: // too late for gather
+	default:
+	}
+	for len(q.list) > 0 && len(batch) < t.most {
+		if w := q.list[0]; !w.gone.Load() {
 			batch = append(batch, w)
 		}
-		list = list[1:]
+		q.list = q.list[1:]
 	}
-	if t.waiting[key] = list; len(batch) == 0 {
-		delete(t.waiting, key)
+	if len(batch) == 0 {
+		delete(t.queues, key)
 	}
 	return batch
 }

@@ -67,11 +67,6 @@ func newHookRow(h *webhook.Hook, ring *seal.Ring) (hookRow, error) {
 	return row, nil
 }
 
-// values returns the values of hookInsertColumns.
-func (r *hookRow) values() []any {
-	return []any{r.ID, r.Tenant, r.Name, r.EventTypes, r.TargetURL, r.Status, r.DisabledReason, r.Sealed, r.SealedKeyID, r.Spec}
-}
-
 // writeHook writes the values of hookInsertColumns.
 func writeHook(c *copyOut, r *hookRow) {
 	c.uuid(r.ID[:])

@@ -204,9 +204,11 @@ func lockTenant(ctx context.Context, tx *sqlx.Tx, tenant string) error {
 	return err
 }
 
+const lockingPolicy = `SELECT handshake FROM tenants WHERE name = $1 FOR NO KEY UPDATE`
+
 // lockPolicy does what lockTenant does, and returns the tenant's handshake policy.
-func lockPolicy(ctx context.Context, tx *sqlx.Tx, tenant string) (policy webhook.Handshake, err error) {
-	err = tx.GetContext(ctx, &policy, `SELECT handshake FROM tenants WHERE name = $1 FOR NO KEY UPDATE`, tenant)
+func lockPolicy(ctx context.Context, tx querier, tenant string) (policy webhook.Handshake, err error) {
+	err = tx.GetContext(ctx, &policy, lockingPolicy, tenant)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return "", fmt.Errorf("tenant %s: %w", tenant, webhook.ErrNotFound)
@@ -224,15 +226,17 @@ func checkQuota(ctx context.Context, tx *sqlx.Tx, tenant string, quota int) erro
 	return err
 }
 
+const addingCounts = `SELECT COALESCE(sum(hooks), 0)::bigint AS hooks, count(*) AS counts FROM hook_counts WHERE tenant = $1`
+
 // maxHookCounts is the number of rows of hook_counts of one tenant beyond which they are replaced by a single one.
 const maxHookCounts = 200
 
 // countHooks returns the number of a tenant's hooks. The tenant must be locked. It adds up the recorded changes of the number,
 // which takes the same time for any number of hooks. If there are many such records, or the sum reaches enough, it counts the
 // hooks themselves, so that no hook is refused because of a wrong sum.
-func countHooks(ctx context.Context, tx *sqlx.Tx, tenant string, enough int) (int, error) {
+func countHooks(ctx context.Context, tx querier, tenant string, enough int) (int, error) {
 	var sum struct{ Hooks, Counts int }
-	err := tx.GetContext(ctx, &sum, `SELECT COALESCE(sum(hooks), 0)::bigint AS hooks, count(*) AS counts FROM hook_counts WHERE tenant = $1`, tenant)
+	err := tx.GetContext(ctx, &sum, addingCounts, tenant)
 	if err == nil && (sum.Counts > maxHookCounts || sum.Hooks >= enough) {
 		err = tx.GetContext(ctx, &sum.Hooks, `
 			WITH before AS (DELETE FROM hook_counts WHERE tenant = $1)
@@ -242,20 +246,6 @@ func countHooks(ctx context.Context, tx *sqlx.Tx, tenant string, enough int) (in
 		return 0, fmt.Errorf("count hooks: %w", err)
 	}
 	return sum.Hooks, nil
-}
-
-func (d *core) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (stored hookRow, err error) {
-	row, err := newHookRow(h, d.ring)
-	if err != nil {
-		return stored, err
-	}
-	values := row.values()
-	err = tx.GetContext(ctx, &stored,
-		`INSERT INTO hooks (`+hookInsertColumns+`) VALUES `+placeholders(len(values), 0)+` RETURNING `+hookColumns, values...)
-	if err != nil {
-		return stored, fmt.Errorf("insert hook %s: %w", row.ID, err)
-	}
-	return stored, nil
 }
 
 // explainConflict turns a violation of the hooks' identity into a *webhook.ConflictError.

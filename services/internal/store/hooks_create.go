@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -66,11 +66,11 @@ func (d *HookStore) create(ctx context.Context, c *creation) (webhook.Hook, erro
 	if err != nil {
 		return webhook.Hook{}, d.explainConflict(ctx, c.hook, translate(err))
 	}
-	return stored.hook(d.ring)
+	return stored, nil
 }
 
 // createTogether creates hooks of one tenant. Requests that are repeated meanwhile have to wait for the first one.
-func (d *core) createTogether(ctx context.Context, tenant string, list []*creation) []outcome[hookRow] {
+func (d *core) createTogether(ctx context.Context, tenant string, list []*creation) []outcome[webhook.Hook] {
 	for i := 1; i < len(list); i++ {
 		if list[i].key.Key != "" && slices.ContainsFunc(list[:i], func(c *creation) bool { return c.key.Key == list[i].key.Key }) {
 			return append(d.createAll(ctx, tenant, list[:i]), d.createTogether(ctx, tenant, list[i:])...)
@@ -80,14 +80,17 @@ func (d *core) createTogether(ctx context.Context, tenant string, list []*creati
 }
 
 // createAll creates hooks in one transaction. Where one of them has all fail, each is created by itself.
-func (d *core) createAll(ctx context.Context, tenant string, list []*creation) []outcome[hookRow] {
-	answers := make([]outcome[hookRow], len(list))
-	err := d.transact(ctx, func(tx *sqlx.Tx) error { return create(ctx, tx, tenant, list, answers) })
+func (d *core) createAll(ctx context.Context, tenant string, list []*creation) []outcome[webhook.Hook] {
+	answers := make([]outcome[webhook.Hook], len(list))
+	prepared, err := d.creating.in(ctx, d.db)
+	if err == nil {
+		err = d.transact(ctx, func(tx *sqlx.Tx) error { return d.createIn(ctx, prepared(tx), tenant, list, answers) })
+	}
 	switch {
 	case err == nil:
 		return answers
 	case len(list) == 1 || ctx.Err() != nil || errors.Is(err, ErrUnavailable):
-		return failed[hookRow](len(list), err)
+		return failed[webhook.Hook](len(list), err)
 	}
 	for i := range list {
 		answers[i] = d.createAll(ctx, tenant, list[i:i+1])[0]
@@ -95,8 +98,8 @@ func (d *core) createAll(ctx context.Context, tenant string, list []*creation) [
 	return answers
 }
 
-// create creates hooks in a transaction, and says what became of each. The error is of all of them.
-func create(ctx context.Context, tx *sqlx.Tx, tenant string, list []*creation, answers []outcome[hookRow]) error {
+// createIn creates hooks in a transaction, and says what became of each. The error is of all of them.
+func (d *core) createIn(ctx context.Context, tx querier, tenant string, list []*creation, answers []outcome[webhook.Hook]) error {
 	policy, err := lockPolicy(ctx, tx, tenant)
 	if err != nil {
 		return err
@@ -122,48 +125,43 @@ func create(ctx context.Context, tx *sqlx.Tx, tenant string, list []*creation, a
 		case err != nil:
 			return err
 		case found:
-			answers[i].value = before
+			answers[i].value, answers[i].err = before.hook(d.ring)
 		case have+len(wanted) >= c.quota:
 			answers[i].err = fmt.Errorf("hooks of tenant %s: %w", tenant, ErrQuota)
 		default:
 			wanted = append(wanted, i)
 		}
 	}
-	return insertHooks(ctx, tx, list, wanted, answers)
+	return createWanted(ctx, tx, list, wanted, answers)
 }
 
-// insertHooks stores those hooks of the list that are wanted, with all that comes with them. One that is there already is a
+// createWanted stores those hooks of the list that are wanted, with all that comes with them. One that is there already is a
 // conflict of its own.
-func insertHooks(ctx context.Context, tx *sqlx.Tx, list []*creation, wanted []int, answers []outcome[hookRow]) error {
+func createWanted(ctx context.Context, tx querier, list []*creation, wanted []int, answers []outcome[webhook.Hook]) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	var args []any
-	places := make([]string, len(wanted))
+	rows := make([]*hookRow, len(wanted))
 	for n, i := range wanted {
-		values := list[i].row.values()
-		args = append(args, values...)
-		places[n] = placeholders(len(values), n)
+		rows[n] = &list[i].row
 	}
-	var rows []hookRow
-	err := tx.SelectContext(ctx, &rows, `INSERT INTO hooks (`+hookInsertColumns+`) VALUES `+strings.Join(places, ", ")+`
-		ON CONFLICT (tenant, identity) DO NOTHING RETURNING `+hookColumns, args...)
+	made, err := insertHooks(ctx, tx, rows)
 	if err != nil {
-		return fmt.Errorf("insert hooks: %w", err)
+		return err
 	}
 	byActor := map[Actor][]audited{}
 	for _, i := range wanted {
 		c := list[i]
-		at := slices.IndexFunc(rows, func(r hookRow) bool { return r.ID == c.hook.ID })
+		at := slices.IndexFunc(made, func(m madeHook) bool { return m.ID == c.hook.ID })
 		if at < 0 {
 			answers[i].err = errSameHook
 			continue
 		}
-		answers[i].value = rows[at]
-		entry, err := c.stored(ctx, tx, rows[at].CreatedAt)
+		entry, err := c.stored(ctx, tx, made[at])
 		if err != nil {
 			return err
 		}
+		answers[i].value = *c.hook
 		byActor[c.actor] = append(byActor[c.actor], entry)
 	}
 	for actor, entries := range byActor {
@@ -174,13 +172,50 @@ func insertHooks(ctx context.Context, tx *sqlx.Tx, list []*creation, wanted []in
 	return nil
 }
 
+// madeHook is what the database makes of a new hook.
+type madeHook struct {
+	ID         uuid.UUID `db:"id"`
+	CreatedAt  time.Time `db:"created_at"`
+	ModifiedAt time.Time `db:"modified_at"`
+	Version    int64     `db:"version"`
+}
+
+const insertingHooks = `
+	INSERT INTO hooks (` + hookInsertColumns + `)
+	SELECT h.id, h.tenant, h.name, h.event_types::text[], h.target_url, h.status, h.disabled_reason, NULLIF(h.sealed, ''), NULLIF(h.key, ''), h.spec
+	FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::json[])
+		AS h (id, tenant, name, event_types, target_url, status, disabled_reason, sealed, key, spec)
+	ON CONFLICT (tenant, identity) DO NOTHING RETURNING id, created_at, modified_at, version`
+
+// insertHooks inserts hooks, but for those that are there already.
+func insertHooks(ctx context.Context, tx querier, rows []*hookRow) (made []madeHook, err error) {
+	n := len(rows)
+	var ids, tenants, names, types, targets, statuses, reasons, keys, specs []string
+	sealed := make(pq.ByteaArray, 0, n)
+	for _, r := range rows {
+		list, err := append(pq.StringArray{}, r.EventTypes...).Value()
+		if err != nil {
+			return nil, fmt.Errorf("write event types: %w", err)
+		}
+		ids, tenants, names = append(ids, r.ID.String()), append(tenants, r.Tenant), append(names, r.Name)
+		types, targets, statuses = append(types, fmt.Sprint(list)), append(targets, r.TargetURL), append(statuses, r.Status)
+		reasons, sealed, keys, specs = append(reasons, r.DisabledReason), append(sealed, r.Sealed), append(keys, string(textOf(r.SealedKeyID))), append(specs, r.Spec)
+	}
+	err = tx.SelectContext(ctx, &made, insertingHooks, textArray(ids), textArray(tenants), textArray(names), textArray(types), textArray(targets),
+		textArray(statuses), textArray(reasons), sealed, textArray(keys), textArray(specs))
+	if err != nil {
+		return nil, fmt.Errorf("insert hooks: %w", err)
+	}
+	return made, nil
+}
+
 // stored does what comes with a hook that is stored, and returns what the audit log has of it.
-func (c *creation) stored(ctx context.Context, tx *sqlx.Tx, at time.Time) (audited, error) {
+func (c *creation) stored(ctx context.Context, tx querier, made madeHook) (audited, error) {
 	h := c.hook
 	if err := c.key.remember(ctx, tx, h.Tenant, h.ID); err != nil {
 		return audited{}, err
 	}
-	h.CreatedAt = at
+	h.CreatedAt, h.ModifiedAt, h.Version, h.PausedUntil = made.CreatedAt.UTC(), made.ModifiedAt.UTC(), made.Version, time.Time{}
 	detail := map[string]any{"event_types": h.EventTypes, "status": h.Status}
 	job, err := backfill(ctx, tx, c.actor, h)
 	if err != nil {
@@ -190,13 +225,4 @@ func (c *creation) stored(ctx context.Context, tx *sqlx.Tx, at time.Time) (audit
 		detail["backfill"] = job
 	}
 	return audited{tenant: h.Tenant, action: "hook.created", subject: h.ID.String(), detail: detail}, nil
-}
-
-// placeholders are those of the n-th row of so many columns, from 0.
-func placeholders(columns, n int) string {
-	list := make([]string, columns)
-	for i := range list {
-		list[i] = fmt.Sprintf("$%d", n*columns+i+1)
-	}
-	return "(" + strings.Join(list, ", ") + ")"
 }

@@ -22,9 +22,15 @@ func (d *HookStore) Import(ctx context.Context, actor Actor, h webhook.Hook) (we
 		if err := lockTenant(ctx, tx, h.Tenant); err != nil {
 			return audited{}, err
 		}
-		_, err := d.insertHook(ctx, tx, &h)
+		row, err := newHookRow(&h, d.ring)
 		if err != nil {
 			return audited{}, err
+		}
+		switch made, err := insertHooks(ctx, tx, []*hookRow{&row}); {
+		case err != nil:
+			return audited{}, err
+		case len(made) == 0:
+			return audited{}, errSameHook
 		}
 		err = tx.GetContext(ctx, &stored, `
 			UPDATE hooks SET created_at = COALESCE($2, created_at), modified_at = COALESCE($3, modified_at)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"github.com/jmoiron/sqlx"
 )
 
 // ErrKeyReused reports that an idempotency key was used before for another request, or for a hook that no longer exists.
@@ -27,7 +26,7 @@ type IdempotencyKey struct {
 }
 
 // recall returns the hook that was created with the key.
-func (k IdempotencyKey) recall(ctx context.Context, tx *sqlx.Tx, tenant string) (row hookRow, found bool, err error) {
+func (k IdempotencyKey) recall(ctx context.Context, tx querier, tenant string) (row hookRow, found bool, err error) {
 	if k.Key == "" {
 		return row, false, nil
 	}
@@ -57,7 +56,7 @@ func (k IdempotencyKey) recall(ctx context.Context, tx *sqlx.Tx, tenant string) 
 }
 
 // remember stores the key, and deletes the tenant's expired ones.
-func (k IdempotencyKey) remember(ctx context.Context, tx *sqlx.Tx, tenant string, hook uuid.UUID) error {
+func (k IdempotencyKey) remember(ctx context.Context, tx querier, tenant string, hook uuid.UUID) error {
 	if k.Key == "" {
 		return nil
 	}

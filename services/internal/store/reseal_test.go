@@ -35,7 +35,9 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 	before := open(old)
 	hooks := make([]webhook.Hook, 120)
 	for i := range hooks {
-		hooks[i] = create(before, i, fmt.Sprintf("secret %d", i))
+		var err error
+		hooks[i], err = before.Hooks.Get(t.Context(), webhook.DefaultTenant, create(before, i, fmt.Sprintf("secret %d", i)).ID)
+		require.NoError(t, err)
 	}
 	create(before, 1000, "")
 	stranger := create(open(lost), 1001, "lost")

@@ -15,6 +15,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/whisperer-oms/whisperer/migrations"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
@@ -72,7 +73,9 @@ type core struct {
 	// direct is set once connections have proved to have sessions of their own.
 	direct atomic.Bool
 
-	creations batcher[*creation, hookRow]
+	creations batcher[*creation, webhook.Hook]
+	// creating are the statements of a creation.
+	creating statements
 }
 
 // Open returns a pool of at most maxConns connections to the database at the URL, and opens two more for SeenEvents. ring opens
@@ -88,6 +91,7 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	c := &core{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(deadlineConnector{connector, lookupSilence, endsAlone}), url: url, ring: ring}
+	c.creating.texts = []string{lockingPolicy, addingCounts, insertingHooks, writingAudit}
 	c.creations.do, c.creations.most, c.creations.limit = c.createTogether, createdTogether, createLimit
 	return &DB{
 		c, &HookStore{c}, &HealthStore{c}, &TypeStore{c}, &AccessStore{c}, &LedgerStore{c}, &QueueStore{c}, &HistoryStore{c}, &JobStore{c}, &LeaseStore{c},
