@@ -105,6 +105,9 @@ func conditions() []Scenario {
 			Name: "failing", Title: "20 hooks, a tenth of the deliveries fails once", Events: 1000, Hooks: 20, Workers: 1, Later: Failing, Goroutines: 64,
 			Against: "fan-out",
 		},
+		{
+			Name: "below-rate", Title: "500 hooks that take 10 a second each, and get 5", Events: 50, Rate: 5, Hooks: 500, Workers: 1, Limited: 10,
+		},
 		{Name: "strict", Title: "one hook, every message synced to the disk", Events: 10_000, Hooks: 1, Workers: 1, Strict: true, Goroutines: 64, Against: "one-hook"},
 		{Name: "r3", Title: "one hook, 3 nodes of NATS", Events: 10_000, Hooks: 1, Workers: 1, Nodes: 3, Goroutines: 64, Against: "one-hook"},
 		{Name: "healthy", Title: "ten hooks, 50 events/s", Events: 400, Rate: 50, Hooks: 10, Workers: 1},
