@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/signal"
@@ -23,19 +24,22 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(cli.Run(ctx, cli.Program{
 		Name: os.Args[0], Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: daemon.Version(version),
-		Environ: os.Environ(), Width: width(),
+		Environ: os.Environ(), Width: width(os.Stdout),
 		Color: isTerminal(os.Stdout) && wantsColor(os.Environ()),
 		Live:  isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
 	}))
 }
 
+// unsized is how wide a terminal is taken for that does not tell, as a serial console or one of a container.
+const unsized = 80
+
 // width is how many columns the terminal has that is written to; 0 where it is none.
-func width() int {
-	columns, _, err := term.GetSize(int(os.Stdout.Fd()))
+func width(out *os.File) int {
+	columns, _, err := term.GetSize(int(out.Fd()))
 	if err != nil {
 		return 0
 	}
-	return columns
+	return cmp.Or(columns, unsized)
 }
 
 // wantsColor obeys NO_COLOR (https://no-color.org) and TERM=dumb.
