@@ -123,6 +123,9 @@ func newAttemptView(a webhook.ShownAttempt) attemptView {
 	if a.Status != 0 && unfinished(a.Class) {
 		view.Answer = answerText(a.Status, webhook.ClassNone) + ": " + a.Error
 	}
+	if a.Status != 0 && (strings.HasSuffix(view.Answer, a.Error) || strings.HasSuffix(a.Error, view.Answer)) {
+		view.Error = "" // the answer says it already
+	}
 	body := a.Body
 	view.Truncated, view.Decoded = body.Truncated, body.Decoded
 	if utf8.Valid(body.Bytes) {

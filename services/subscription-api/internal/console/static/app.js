@@ -240,7 +240,7 @@
     follow();
     const tab = document.querySelector(".tabs [aria-current]");
     if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 40;
-    const menu = document.querySelector("details.menu"), narrow = matchMedia("(max-width: 800px)");
+    const menu = document.querySelector("details.menu"), narrow = matchMedia("(max-width: 1020px)");
     if (!menu) return;
     const fold = () => { menu.open = !narrow.matches; };
     narrow.addEventListener("change", fold);
