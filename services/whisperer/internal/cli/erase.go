@@ -152,34 +152,31 @@ func (c *erasureArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUI
 	return server, id, err
 }
 
-type erasureGet struct{ erasureArg }
-
-// Run prints the erasure.
-func (c *erasureGet) Run(ctx context.Context, a *app) error {
+// do calls the API and prints the erasure that it returns.
+func (c *erasureArg) do(ctx context.Context, a *app, call func(client.Erasures, context.Context, uuid.UUID) (api.Erasure, error)) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	e, err := server.Erasures.Get(ctx, id)
+	e, err := call(server.Erasures, ctx, id)
 	if err != nil {
 		return err
 	}
 	return a.printErasure(&e)
 }
 
+type erasureGet struct{ erasureArg }
+
+// Run prints the erasure.
+func (c *erasureGet) Run(ctx context.Context, a *app) error {
+	return c.do(ctx, a, client.Erasures.Get)
+}
+
 type erasureCancel struct{ erasureArg }
 
 // Run cancels the erasure and prints it.
 func (c *erasureCancel) Run(ctx context.Context, a *app) error {
-	server, id, err := c.find(ctx, a)
-	if err != nil {
-		return err
-	}
-	e, err := server.Erasures.Cancel(ctx, id)
-	if err != nil {
-		return err
-	}
-	return a.printErasure(&e)
+	return c.do(ctx, a, client.Erasures.Cancel)
 }
 
 type erasureCertificate struct{ erasureArg }
