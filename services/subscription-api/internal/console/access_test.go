@@ -18,7 +18,7 @@ type trouble struct {
 	hook, delivery, job string
 }
 
-// trouble makes one. Its event is only-e-1, which no page has by chance, as part of some id.
+// trouble creates one. The event's id is only-e-1, a text that no page contains by chance.
 func (w *world) trouble(t *testing.T) trouble {
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	e := w.event(t, "only-e-1", 1, "package.created", "package:61", 0)
@@ -30,10 +30,10 @@ func (w *world) trouble(t *testing.T) trouble {
 	}
 }
 
-// route is what somebody asks for.
+// route is a request to make.
 type route struct{ method, path string }
 
-// changing are the routes by which the three are changed.
+// changing returns the routes that change the three objects.
 func (x trouble) changing() []route {
 	return []route{
 		{http.MethodGet, x.hook + "edit"},

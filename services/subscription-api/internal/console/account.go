@@ -18,11 +18,11 @@ import (
 )
 
 type signInBody struct {
-	// Next is where to go after signing in.
+	// Next is the page to go to after signing in.
 	Next string
-	// Notice says why the person has to sign in; Problem says why it did not work.
+	// Notice says why the person has to sign in, and Problem why that failed.
 	Notice, Problem string
-	// Plain says that the browser will not keep the session: no TLS, and not this machine.
+	// Plain says that the browser will not keep the session: there is no TLS, and it is not this machine.
 	Plain bool
 }
 
@@ -39,7 +39,7 @@ func (c *console) signInPage(_ context.Context, v *visit) (reply, error) {
 	return page("sign-in", "Sign in", body), nil
 }
 
-// sendToSignIn says why, and comes back to a page that was asked for by GET.
+// sendToSignIn redirects to the sign-in page, with the reason. A page that was requested by GET is shown afterwards.
 func (c *console) sendToSignIn(v *visit) reply {
 	q := url.Values{}
 	if _, err := v.r.Cookie(cookieFor(v.r, cookieName)); err == nil {
@@ -56,7 +56,7 @@ func (c *console) sendToSignIn(v *visit) reply {
 	return answer
 }
 
-// safeNext lets only places of the console through.
+// safeNext only accepts paths of the console.
 func safeNext(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, Root) || strings.ContainsAny(next, "\\\r\n\t") {
@@ -105,7 +105,7 @@ func (c *console) signIn(ctx context.Context, v *visit) (reply, error) {
 	return answer, nil
 }
 
-// signOut ends the session here and on the server: a cookie that somebody copied is worth nothing any more.
+// signOut ends the session in the browser and on the server, so that a copied cookie becomes useless.
 func (c *console) signOut(ctx context.Context, v *visit) (reply, error) {
 	answer := goTo(Root + "sign-in?why=out")
 	answer.cookies = []*http.Cookie{dropped(v.r, cookieName)}
@@ -120,7 +120,7 @@ func (c *console) signOut(ctx context.Context, v *visit) (reply, error) {
 	return answer, nil
 }
 
-// listTenants lets an operator choose.
+// listTenants lets an operator choose a tenant.
 func (c *console) listTenants(ctx context.Context, v *visit) (reply, error) {
 	list, err := c.Cases.Access.Tenants(ctx, &v.Caller)
 	if err != nil {
@@ -129,7 +129,7 @@ func (c *console) listTenants(ctx context.Context, v *visit) (reply, error) {
 	return page("tenants", "Tenants", list), nil
 }
 
-// setHandshake changes a tenant's policy.
+// setHandshake changes a tenant's handshake policy.
 func (c *console) setHandshake(ctx context.Context, v *visit) (reply, error) {
 	name := v.posted.Get("tenant")
 	there, err := c.Cases.Access.TenantExists(ctx, name)
@@ -149,7 +149,7 @@ func (c *console) setHandshake(ctx context.Context, v *visit) (reply, error) {
 	return goTo(withDone(Root+"tenants/", "handshake")), nil
 }
 
-// setTenant is an operator's choice of what the pages are about.
+// setTenant sets the tenant that an operator's pages are about.
 func (c *console) setTenant(ctx context.Context, v *visit) (reply, error) {
 	if !v.Operator() {
 		return reply{}, errForbidden
@@ -176,7 +176,7 @@ func (c *console) setTenant(ctx context.Context, v *visit) (reply, error) {
 	return answer, nil
 }
 
-// themes are how pages look; the first follows the reader's system.
+// themes are the color schemes; the first follows the reader's system.
 func themes() []string { return []string{"auto", "light", "dark"} }
 
 func themeOf(r *http.Request) string {

@@ -22,12 +22,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
-// nowhere publishes nothing.
+// nowhere is a publisher that publishes nothing.
 type nowhere struct{}
 
 func (nowhere) PublishEvents(context.Context, []bus.Outgoing) error { return context.DeadlineExceeded }
 
-// apiPage is the address of the API beside a console, which share a database.
+// apiPage returns the address of an API and the world of a console that share a database.
 func apiPage(t *testing.T) (w *world, address string) {
 	t.Helper()
 	var deps httpapi.Deps
@@ -94,7 +94,8 @@ func TestTheAPIIsTriedInTheBrowser(t *testing.T) {
 	b.obeysItsPolicy(t)
 }
 
-// obeysItsPolicy fails the test if the page complained. What Scalar's own reader of schemas says of {}, which is any JSON, is no complaint.
+// obeysItsPolicy fails the test if the page reported an error. It ignores what Scalar's schema reader says about {},
+// which means any JSON.
 func (b *tab) obeysItsPolicy(t *testing.T) {
 	t.Helper()
 	b.mu.Lock()
@@ -105,7 +106,7 @@ func (b *tab) obeysItsPolicy(t *testing.T) {
 	b.quiet(t, "the API's page")
 }
 
-// until waits for what a script says to become true.
+// until waits until a script's result is true.
 func (b *tab) until(t *testing.T, script string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -114,7 +115,7 @@ func (b *tab) until(t *testing.T, script string) {
 	}, stepLimit, 100*time.Millisecond, script)
 }
 
-// keep writes a picture of the page where -screenshots says.
+// keep saves a screenshot of the page where -screenshots says.
 func (b *tab) keep(t *testing.T, name string) {
 	t.Helper()
 	if *screenshots == "" {

@@ -16,7 +16,7 @@ import (
 //go:embed static/*.js static/*.css static/*.svg
 var staticFiles embed.FS
 
-// asset is a file that pages use. Its address changes with its content, so that browsers may keep it.
+// asset is a static file. Its address changes with its content, so that browsers may cache it forever.
 type asset struct {
 	content     []byte
 	zipped      []byte
@@ -65,7 +65,7 @@ func zip(content []byte, level int) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// url is where pages find the file; an error for one that does not exist.
+// url returns the address of the file, or an error if there is none.
 func (a assets) url(name string) (string, error) {
 	file, ok := a[name]
 	if !ok {

@@ -15,17 +15,17 @@ import (
 )
 
 type auditBody struct {
-	// Head is that of the hook that the changes are of; nil for all changes.
+	// Head is the head of the hook that the entries are about; nil on the page of all entries.
 	Head  *hookHead
 	Rows  []auditRow
 	Kind  string
 	Kinds []option
-	// Actor and Subject are what was asked for.
+	// Actor and Subject are the filters.
 	Actor, Subject string
 	Filter         auditSpan
-	// Problem says what cannot be looked for; empty where it can.
+	// Problem says what is wrong with the filter; empty if it is valid.
 	Problem string
-	// Export is the query of the list as a file.
+	// Export is the query for the list as a file.
 	Export string
 	paging
 }
@@ -33,35 +33,35 @@ type auditBody struct {
 type auditRow struct {
 	usecase.AuditEntry
 
-	// What says it in words.
+	// What describes the action in words.
 	What string
 	Text string
-	// Short is the subject, of an id its beginning.
+	// Short is the subject; an id is shortened.
 	Short string
-	// Link is the page of what was changed; empty where there is none.
+	// Link is the page of what was changed; may be empty.
 	Link string
 }
 
-// ofNoTenant is what operators choose to see the changes of what belongs to no tenant.
+// ofNoTenant is the choice of entries that belong to no tenant, for operators.
 const ofNoTenant = "installation"
 
-// Narrowed reports whether not all changes are shown.
+// Narrowed reports whether a filter is set.
 func (b *auditBody) Narrowed() bool {
 	return b.Kind != "" || b.Actor != "" || b.Subject != "" || b.Filter.Since != ""
 }
 
-// auditSpan is when changes were made: at any time unless it says otherwise.
+// auditSpan is the time range of the entries; by default it is unlimited.
 type auditSpan struct{ spanQuery }
 
-// SpanLabel is what the field is called.
+// SpanLabel is the label of the field.
 func (auditSpan) SpanLabel() string { return "When" }
 
-// Spans are the choices.
+// Spans are the choices of the time range.
 func (s auditSpan) Spans() []option {
 	return append([]option{{"", "any time"}, {"week", "last 7 days"}}, s.spanQuery.Spans()[1:]...)
 }
 
-// auditOf is whose changes the page is about, and which of them; a problem is a sentence for people.
+// auditOf returns the caller whose scope applies, and the filter. problem is a sentence about an invalid filter.
 func (c *console) auditOf(ctx context.Context, v *visit) (who usecase.Caller, f usecase.AuditFilter, problem string, err error) {
 	who = v.Caller
 	f = usecase.AuditFilter{Kind: v.form.Get("kind"), Subject: strings.TrimSpace(v.form.Get("subject"))}
@@ -70,7 +70,7 @@ func (c *console) auditOf(ctx context.Context, v *visit) (who usecase.Caller, f 
 	}
 	if span := readSpan(v.form); span.Since != "" {
 		if span.Since == ownSpan && span.From == "" {
-			span.From = "2000-01-01T00:00" // changes are kept for ever
+			span.From = "2000-01-01T00:00" // audit entries are kept forever
 		}
 		if f.Range, problem = span.timeRange(v.now()); problem != "" {
 			return who, f, problem, nil
@@ -118,7 +118,7 @@ func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
 	return page("audit", "Audit log", &body), nil
 }
 
-// hookChanges is the part of the audit log that is about one hook. Its owner may see it, as they may see the hook.
+// hookChanges shows the audit entries of one hook. Whoever may see the hook may see them.
 func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
 	h, err := c.findHook(ctx, v)
 	if err != nil {
@@ -146,7 +146,7 @@ func (c *console) audit(ctx context.Context, v *visit, body *auditBody, who *use
 		return err
 	}
 	gone := map[string]bool{}
-	for i := range found.List { // the newest first
+	for i := range found.List { // newest first
 		e := &found.List[i]
 		if _, known := gone[e.Subject]; !known && (e.Action == "hook.deleted" || e.Action == "hook.restored") {
 			gone[e.Subject] = e.Action == "hook.deleted"
@@ -189,13 +189,13 @@ func newAuditRow(e *usecase.AuditEntry, names map[usecase.Actor]string) auditRow
 	return row
 }
 
-// actionText is a noun and a verb as people say it: hook.created is "webhook created".
+// actionText describes an action in words: hook.created is "webhook created".
 func actionText(action string) string {
 	kind, verb, _ := strings.Cut(action, ".")
 	return strings.ReplaceAll(kindText(kind)+" "+verb, "_", " ")
 }
 
-// kindText is what people call what was changed.
+// kindText is the name of a kind of object.
 func kindText(kind string) string {
 	switch kind {
 	case "hook":
@@ -207,7 +207,7 @@ func kindText(kind string) string {
 	}
 }
 
-// detailText writes a detail as people read it: name and value, one after the other.
+// detailText formats the details of an entry as a list of names and values.
 func detailText(detail json.RawMessage) string {
 	var fields map[string]any
 	if json.Unmarshal(detail, &fields) != nil {

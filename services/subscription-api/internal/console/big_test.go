@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// maxFirstLoad bounds what a browser gets for a page that it never saw, its files included, in bytes.
+// maxFirstLoad bounds the bytes of a page for a browser with an empty cache, including its files.
 const maxFirstLoad = 150 << 10
 
 func TestPagesAreSmallHoweverMuchThereIs(t *testing.T) {
@@ -69,8 +69,8 @@ func TestARareTypeIsLookedForAFewRowsAtATime(t *testing.T) {
 	}
 }
 
-// TestTheFirstLoadOfTheOverviewIsSmall counts every byte that a browser without a cache needs for the overview: the page and all that it
-// names, before compression.
+// TestTheFirstLoadOfTheOverviewIsSmall counts every byte that a browser with an empty cache needs for the overview,
+// before compression.
 func TestTheFirstLoadOfTheOverviewIsSmall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

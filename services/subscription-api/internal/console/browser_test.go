@@ -27,10 +27,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/jobs"
 )
 
-// screenshots is where `make screenshots` wants pictures of all pages; empty for none.
+// screenshots is the folder for `make screenshots`; empty for none.
 var screenshots = flag.String("screenshots", "", "folder to write pictures of all pages to")
 
-// echo answers with what it was told about, and the status.
+// echo returns a handler that answers with the request's body and the status.
 func echo(status int) func(testenv.Received) testenv.Answer {
 	return func(q testenv.Received) testenv.Answer {
 		return testenv.Answer{
@@ -40,8 +40,8 @@ func echo(status int) func(testenv.Received) testenv.Answer {
 	}
 }
 
-// TestTheLifeOfAHookThroughThePages creates one with bad and then good input, tests it, sees a delivery fail, retries,
-// rotates, pauses, replays and deletes.
+// TestTheLifeOfAHookThroughThePages creates a hook with invalid and then valid input, tests it, sees a delivery fail,
+// retries, rotates, pauses, replays and deletes.
 func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	t.Parallel()
 	far := testenv.NewReceiver(t)
@@ -105,7 +105,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	b.quiet(t, "life of a hook")
 }
 
-// failAndRetry sees a delivery come while the list is followed, how it failed, and tries it again.
+// failAndRetry sees a delivery appear in the live list, looks at its failure, and retries it.
 func (b *tab) failAndRetry(t *testing.T, w *world, h *webhook.Hook) {
 	t.Helper()
 	first := w.event(t, "e-0", 1, "package.created", "package:60", 0)
@@ -122,7 +122,7 @@ func (b *tab) failAndRetry(t *testing.T, w *world, h *webhook.Hook) {
 	again := fact(h.ID, &e, webhook.Delivered, "", answered(200, "thanks"))
 	again.Attempts, again.Attempt.Number, again.Replay, again.At = 2, 2, true, time.Now().UnixNano()
 	w.record(t, again)
-	b.do(t, chromedp.WaitVisible(chromedp.CSS(".head .pill.delivered"))) // by itself
+	b.do(t, chromedp.WaitVisible(chromedp.CSS(".head .pill.delivered"))) // without a reload
 }
 
 func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
@@ -154,7 +154,7 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 		defer close(ended)
 		jobs.Run(ctx, w.db.Jobs, zap.NewNop())
 	}()
-	b.do(t, chromedp.WaitVisible(chromedp.CSS("#progress .pill.completed"))) // by itself
+	b.do(t, chromedp.WaitVisible(chromedp.CSS("#progress .pill.completed"))) // without a reload
 	stop()
 	<-ended
 	require.Contains(t, b.text(t, "#progress"), "3 of 3")
@@ -220,7 +220,7 @@ func TestTheThemeIsSwitched(t *testing.T) {
 	b.quiet(t, "theme")
 }
 
-// attacks are what a hostile integrator, publisher or receiver writes wherever text goes.
+// attacks are texts that a hostile integrator, publisher or receiver may put wherever text goes.
 func attacks() []string {
 	return []string{
 		`"><img src=x onerror=window.__pwned=1>`, `'><svg onload=window.__pwned=1>`, `</script><script>window.__pwned=1</script>`,
@@ -314,15 +314,15 @@ type finding struct {
 	Nodes            []struct{ HTML, FailureSummary string }
 }
 
-// look is how wide a page is and which colors it has.
+// look is a width and a color scheme.
 type look struct {
 	name          string
 	width, height int64
 	scheme        string
 }
 
-// looks are those in which every page is judged: one in each scheme, as colors do not depend on the width. For pictures there are all
-// widths in both schemes.
+// looks are those in which every page is checked: one width for each scheme, because colors do not depend on the
+// width. Screenshots are taken in all widths with both schemes.
 func looks() []look {
 	list := []look{{"light", 1280, 900, "light"}, {"narrow-dark", 375, 812, "dark"}}
 	if *screenshots != "" {
@@ -331,7 +331,7 @@ func looks() []look {
 	return list
 }
 
-// TestEveryPageIsAccessible runs axe-core on every page in all looks, and measures that nothing overhangs.
+// TestEveryPageIsAccessible runs axe-core on every page in all looks, and checks that nothing overflows.
 func TestEveryPageIsAccessible(t *testing.T) {
 	t.Parallel()
 	axe, err := os.ReadFile("testdata/axe.min.js")
@@ -362,7 +362,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 			b.do(t, chromedp.Navigate(w.url+"/console/hooks/new"), chromedp.Evaluate[chromedp.Void](`document.querySelector("form.form").requestSubmit()`),
 				chromedp.WaitVisible(chromedp.ID("summary")))
 			b.judge(t, string(axe), look.name, "hooks/wrong", look.width)
-			for _, auth := range []string{"token", "oauth2"} { // everything that unfolds, unfolded
+			for _, auth := range []string{"token", "oauth2"} { // with everything expanded
 				b.do(t, chromedp.Navigate(w.url+"/console/hooks/new?event_type=package.created"), chromedp.Evaluate[chromedp.Void](`
 					for (const box of document.querySelectorAll('input[value="own"], input[name="auth_mode"][value="`+auth+`"]')) box.click()`),
 					press(chromedp.ID("try-filter")), chromedp.WaitVisible(chromedp.CSS("#backtest .samples")))
@@ -392,7 +392,8 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	}
 }
 
-// forDocs takes the pictures that the documents show, as a tenant's admin sees the pages; edit is the path of a hook's form.
+// forDocs takes the screenshots for the documentation, as a tenant's admin sees the pages; edit is the path of a
+// hook's form.
 func (b *tab) forDocs(t *testing.T, w *world, look, edit string) {
 	t.Helper()
 	if *screenshots == "" {
@@ -406,7 +407,7 @@ func (b *tab) forDocs(t *testing.T, w *world, look, edit string) {
 	}
 }
 
-// overhangs are the parts of a page that reach beyond its margin, but for those that scroll by themselves.
+// overhangs finds the elements that extend beyond the page's margin, except those in their own scroll areas.
 const overhangs = `(() => {
 	const main = document.querySelector("main"), edge = main.getBoundingClientRect().right - parseFloat(getComputedStyle(main).paddingRight) + 1;
 	return [...main.querySelectorAll("table, tr, td, form, fieldset, input, select, textarea, button, .card, .notice, .pill, .chip, svg")]
@@ -422,7 +423,7 @@ func (b *tab) judge(t *testing.T, axe, look, path string, width int64) {
 		chromedp.EvalAwaitPromise, chromedp.EvalAsValue))
 	require.Empty(t, found, "%s, %s", look, path)
 	b.fits(t, look, path, width)
-	if width == 1280 { // in between, too
+	if width == 1280 { // and some widths in between
 		b.do(t, chromedp.EmulateViewport(1024, 768))
 		b.fits(t, look, path, 1024)
 		b.do(t, chromedp.EmulateViewport(1280, 900))
@@ -430,14 +431,14 @@ func (b *tab) judge(t *testing.T, axe, look, path string, width int64) {
 	b.picture(t, look, path)
 }
 
-// fits measures that nothing of the page is wider than it.
+// fits checks that nothing on the page is wider than the page.
 func (b *tab) fits(t *testing.T, look, path string, width int64) {
 	t.Helper()
 	require.LessOrEqual(t, get(t, b, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`)), width, "%s, %s, %d wide", look, path, width)
 	require.Empty(t, get(t, b, chromedp.Evaluate[[]string](overhangs)), "%s, %s, %d wide: what overhangs", look, path, width)
 }
 
-// picture writes a screenshot where one is wanted.
+// picture takes a screenshot if they are wanted.
 func (b *tab) picture(t *testing.T, look, path string) {
 	t.Helper()
 	if *screenshots == "" {

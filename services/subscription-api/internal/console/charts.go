@@ -12,12 +12,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// Charts are drawn on the server as SVG, which a template writes from these; the units are those of the view box.
+// Charts are rendered on the server as SVG, by templates from these values. The units are those of the view box.
 
 // bar is a rectangle of a chart.
 type bar struct {
 	X, Y, Width, Height float64
-	// Class says by what the bar is colored.
+	// Class determines the bar's color.
 	Class string
 	Label string
 }
@@ -28,8 +28,8 @@ const (
 	retryDot   = 6
 )
 
-// retryBars places the retries on a line of time, by the logarithm of the time since the first attempt: 5 seconds and
-// 24 hours are both to be seen.
+// retryBars places the retries on a logarithmic time axis, from the first attempt, so that both 5 seconds and 24
+// hours are visible.
 func retryBars(steps []webhook.RetryStep) []bar {
 	if len(steps) == 0 {
 		return nil
@@ -56,17 +56,17 @@ const (
 	sparkHeight = 24
 )
 
-// spark is how deliveries fared, hour by hour.
+// spark is a small chart of a hook's deliveries per hour.
 type spark struct {
 	Bars []barPath
 	Sum  usecase.Counts
-	// Rate is the part of the deliveries that was delivered, in words; empty for none.
+	// Rate is the share of deliveries that were delivered, as text; empty if there are none.
 	Rate string
-	// Text says the same as the bars.
+	// Text describes the bars in words.
 	Text string
 }
 
-// newSpark draws the buckets of hours.
+// newSpark draws hourly buckets.
 func newSpark(buckets []usecase.Bucket, since time.Time) spark {
 	s := spark{}
 	most := 1
@@ -85,7 +85,7 @@ func newSpark(buckets []usecase.Bucket, since time.Time) spark {
 	return s
 }
 
-// rate is the part of the deliveries that was delivered. What waits or is parked is not.
+// rate returns the share of deliveries that were delivered. Waiting and parked ones do not count as delivered.
 func rate(c usecase.Counts) string {
 	if c.Total() == 0 {
 		return ""
@@ -100,7 +100,7 @@ func rate(c usecase.Counts) string {
 	return strconv.FormatFloat(percent, 'f', 1, 64) + " %"
 }
 
-// stack draws the counts upon each other: delivered at the bottom. What is there is at least one unit high.
+// stack draws the counts as stacked bars, delivered at the bottom. A count above zero is at least one unit high.
 func stack(c usecase.Counts, x, width, height float64, most int) []bar {
 	var bars []bar
 	bottom := height
@@ -118,7 +118,7 @@ func stack(c usecase.Counts, x, width, height float64, most int) []bar {
 	return bars
 }
 
-// barPath is all bars of one class, as the data of an SVG path: fifty charts on a page are to be small.
+// barPath is all bars of one class as the data of one SVG path, which keeps a page with fifty charts small.
 type barPath struct{ Class, Data string }
 
 func paths(bars []bar) []barPath {

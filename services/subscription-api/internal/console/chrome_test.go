@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// browser is the one Chromium of the test binary; each test has a tab of its own.
+// browser is the only Chromium of the test binary; each test has a tab of its own.
 type browser struct {
 	once sync.Once
 	ctx  context.Context
@@ -25,7 +25,7 @@ type browser struct {
 
 var chrome browser
 
-// install is what a machine without Chromium is told.
+// install is the advice for a machine without Chromium.
 const install = "no Chromium for the browser tests: install it (Debian, Ubuntu: apt-get install -y --no-install-recommends chromium; " +
 	"macOS: brew install --cask chromium) or set CHROME_BIN to a Chromium or Chrome"
 
@@ -78,7 +78,7 @@ func (b *browser) stop() {
 	}
 }
 
-// tab is a page of the browser that knows what went wrong in it.
+// tab is a browser tab that records errors on its page.
 type tab struct {
 	ctx context.Context
 
@@ -86,10 +86,10 @@ type tab struct {
 	messages []string
 }
 
-// stepLimit bounds one thing that a tab is told to do: it is met at once but on a machine that is very busy.
+// stepLimit bounds one action in a tab. It is only reached on a very busy machine.
 const stepLimit = 3 * time.Minute
 
-// newTab opens a tab with cookies of its own.
+// newTab opens a tab with its own cookies.
 func newTab(t *testing.T) *tab {
 	t.Helper()
 	chrome.once.Do(chrome.start)
@@ -99,7 +99,7 @@ func newTab(t *testing.T) *tab {
 	_, err := chromedp.Run(ctx, chromedp.Title()) // opens the tab
 	require.NoError(t, err)
 	limited := ctx
-	if end, ok := t.Deadline(); ok { // says where it stands before the test binary is killed
+	if end, ok := t.Deadline(); ok { // reports the current state before the test binary is killed
 		var stop context.CancelFunc
 		limited, stop = context.WithDeadline(ctx, end.Add(-10*time.Second))
 		t.Cleanup(stop)
@@ -111,7 +111,7 @@ func newTab(t *testing.T) *tab {
 			if err != nil {
 				return
 			}
-			if m.Type == "debug" || m.Type == "info" { // advice, not trouble
+			if m.Type == "debug" || m.Type == "info" { // advice rather than an error
 				continue
 			}
 			b.mu.Lock()
@@ -149,7 +149,7 @@ func (b *tab) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// press presses a button by the keyboard: by the mouse it may be missed, where what has just come in moves the page.
+// press presses a button by keyboard. A mouse click may miss it when something that has just loaded moves the page.
 func press[S chromedp.Selectable](button S) chromedp.Action[chromedp.Void] {
 	return chromedp.SendKeys(button, "\r")
 }
@@ -168,19 +168,19 @@ func get[T any](t *testing.T, b *tab, a chromedp.Action[T]) T {
 	return value
 }
 
-// signIn signs in as a person does, by the keyboard.
+// signIn signs in by keyboard, as a person does.
 func (b *tab) signIn(t *testing.T, w *world, token string) {
 	t.Helper()
 	b.do(t, chromedp.Navigate(w.url+"/console/"), chromedp.SendKeys(chromedp.ID("token"), token+"\r"), chromedp.WaitVisible(chromedp.CSS("header.side")))
 }
 
-// signOut presses the button, which on a phone is in a menu.
+// signOut presses the button, which is in a menu on a phone.
 func (b *tab) signOut(t *testing.T) {
 	t.Helper()
 	b.do(t, chromedp.Evaluate[chromedp.Void](`document.querySelector('form[action="/console/sign-out"] button').click()`), chromedp.WaitVisible(chromedp.ID("token")))
 }
 
-// looks sets how wide the tab is and which colors the reader's system asks for.
+// looks sets the tab's size and the color scheme of the reader's system.
 func (b *tab) looks(t *testing.T, width, height int64, scheme string) {
 	t.Helper()
 	b.do(t, chromedp.EmulateViewport(width, height))

@@ -1,8 +1,8 @@
-// Package console is what people manage hooks and look after deliveries with: pages that are made on the server, under
-// /console/. A person signs in with an API token and may do what that token may do.
+// Package console serves the web console under /console/: server-rendered pages on which people manage hooks and look
+// after deliveries. A person signs in with an API token and may do what that token may do.
 //
-// Nothing is loaded from other hosts and no page holds a script or a style of its own, so the content security policy
-// allows files of this package alone.
+// Pages load nothing from other hosts and contain no inline scripts or styles, so the content security policy only
+// allows files of this package.
 package console
 
 import (
@@ -19,32 +19,32 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// Root is where the console lies.
+// Root is the prefix of the console's paths.
 const Root = "/console/"
 
-// busState tells how the bus is doing.
+// busState tells the state of the bus.
 type busState interface {
 	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
 	Streams(ctx context.Context) ([]bus.StreamState, error)
-	// ServerVersion is empty where there is no connection.
+	// ServerVersion is empty if there is no connection.
 	ServerVersion() string
 }
 
-// Setting is one setting of the service, as the system page shows it: without what is secret.
+// Setting is a setting of the service, as the system page shows it, without secrets.
 type Setting struct{ Name, Value string }
 
-// Deps are what the console works with; all are required but PublicURL, Settings and Traces.
+// Deps are the console's dependencies; all are required except PublicURL, Settings and Traces.
 type Deps struct {
 	Cases *usecase.Service
 	Bus   busState
 	// Ring seals sessions.
 	Ring *seal.Ring
-	// PublicURL begins the addresses in what people copy; empty for what the request was sent to.
+	// PublicURL is the base of addresses that people copy; empty means the address that the request was sent to.
 	PublicURL string
-	// Settings are what the service was started with.
+	// Settings is the service's configuration.
 	Settings []Setting
 	Version  string
-	// Traces gets a span for each request; nil for none.
+	// Traces gets a span for each request; may be nil.
 	Traces *trace.Tracer
 	Log    *zap.Logger
 }
@@ -58,7 +58,7 @@ type console struct {
 	tails  *daemon.Shares
 }
 
-// New makes the console's handler, for all paths under Root. It fails where a template is wrong.
+// New returns the console's handler for all paths under Root. It returns an error if a template is invalid.
 func New(d Deps) (http.Handler, error) {
 	c := &console{
 		Deps: d, counts: newCountCache(), tails: daemon.NewShares(maxTails, tailPatience, maxTenantTails, maxTokenTails),

@@ -9,19 +9,20 @@ import (
 )
 
 const (
-	// patience is what a page waits for a count; what takes longer is asked for by the page itself once it is there.
+	// patience is how long a page waits for a count. The browser fetches counts that take longer after the page has
+	// loaded.
 	patience = 100 * time.Millisecond
-	// countTimeout bounds counting.
+	// countTimeout bounds a count.
 	countTimeout = 15 * time.Second
-	// countLife is how long a count that took longer than patience is good for: one that is cheap is made anew each time.
+	// countLife is how long a count that took longer than patience is cached. Cheap counts are repeated each time.
 	countLife = 5 * time.Second
-	// countSlots is how many counts are made at once, so that other requests find a connection.
+	// countSlots is how many counts run at once, so that other requests find a connection.
 	countSlots = 3
-	// maxCounts bounds the counts that are remembered or under way.
+	// maxCounts is the number of counts from which on expired ones are removed.
 	maxCounts = 1000
 )
 
-// countCache are what takes long to count: each is counted once at a time, whoever waits for it.
+// countCache runs expensive counts. Each runs only once at a time, whoever waits for it.
 type countCache struct {
 	slots chan struct{}
 
@@ -33,17 +34,17 @@ func newCountCache() *countCache {
 	return &countCache{slots: make(chan struct{}, countSlots), list: map[string]*runningCount{}}
 }
 
-// runningCount is a count that is under way or was made a moment ago.
+// runningCount is a count that is running, or finished recently.
 type runningCount struct {
 	done  chan struct{}
 	value any
 	err   error
-	// until is when a count that is made has to be made anew.
+	// until is when a finished count expires.
 	until time.Time
 }
 
-// count returns what do counts, for the key, if that is there within the limit; ready is false where it is not. It goes
-// on being counted then, for whoever asks next.
+// count returns the result of do for the key. If it is not available within the limit, ready is false, and the count
+// continues for whoever asks next.
 func count[T any](ctx context.Context, c *countCache, key string, limit time.Duration, do func(context.Context) (T, error)) (value T, ready bool, err error) {
 	running := c.start(ctx, key, func(ctx context.Context) (any, error) { return do(ctx) })
 	timer := time.NewTimer(limit)
@@ -87,7 +88,7 @@ func (c *countCache) start(ctx context.Context, key string, do func(context.Cont
 	return running
 }
 
-// over reports whether the count is made and no longer good.
+// over reports whether the count is finished and has expired.
 func (c *runningCount) over(now time.Time) bool {
 	select {
 	case <-c.done:

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDaysAreThoseOfTheReader counts today and yesterday in the zone that the browser tells.
+// TestDaysAreThoseOfTheReader checks that today and yesterday are in the browser's time zone.
 func TestDaysAreThoseOfTheReader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// lastWeek is how far back lists go unless the person says otherwise: a week.
+// lastWeek is the default range of lists.
 func lastWeek(now time.Time) usecase.TimeRange {
 	return usecase.TimeRange{From: now.Add(-7 * 24 * time.Hour)}
 }
@@ -25,26 +25,26 @@ type deliveryList struct {
 	Filter deliveryQuery
 	Inputs []filterInput
 	Rows   []deliveryRow
-	// Hooks are names of webhooks that the list can be narrowed to, and Called the one that it is, as the person calls it.
+	// Hooks are suggestions for the webhook filter. Called is its value as the person typed it.
 	Hooks  []option
 	Called string
-	// Hook is the title of the hook that the list is about, and HookID its id; empty, and the zero id, for all.
+	// Hook and HookID are the title and id of the hook that the list is about; empty for all hooks.
 	Hook   string
 	HookID uuid.UUID
-	// Calls are the webhooks that Called may mean, where that is a problem.
+	// Calls are the webhooks that an ambiguous Called may mean.
 	Calls hookCall
-	// Job is the replay that the deliveries are of; nil for none.
+	// Job is the replay that the deliveries belong to; may be nil.
 	Job *usecase.Job
-	// Explain is the event to explain where no delivery of the event or entity matches; empty for none.
+	// Explain is the event to explain if no delivery of the event or entity matches; may be empty.
 	Explain string
 	Problem string
 	Views   savedViews
 	paging
-	// Retry is the query with which all that the filter lets through can be tried again.
+	// Retry is the query for retrying all matching deliveries.
 	Retry string
 }
 
-// CanRetry reports whether there may be something to be tried again.
+// CanRetry reports whether there may be something to retry.
 func (l deliveryList) CanRetry() bool {
 	switch webhook.DeliveryState(l.Filter.Get("state")) {
 	case webhook.Delivered, webhook.Parked, webhook.Superseded:
@@ -54,7 +54,7 @@ func (l deliveryList) CanRetry() bool {
 	}
 }
 
-// readPattern reads an event type or a pattern; a problem is a sentence for people.
+// readPattern parses an event type or a pattern. problem is a sentence for people.
 func readPattern(s string) (pattern, problem string) {
 	pattern = webhook.NormalizeEventType(s)
 	if err := webhook.ValidatePattern(pattern); err != nil {
@@ -113,7 +113,7 @@ func (c *console) showDeliveries(ctx context.Context, v *visit, filter *usecase.
 	return page("deliveries", "Deliveries", *body), nil
 }
 
-// hookOptions are the webhooks of a list's rows, by title. Others are offered as their names are typed.
+// hookOptions are the webhooks in a list's rows, by title. Others are suggested while the person types.
 func hookOptions(rows []deliveryRow) []option {
 	found := map[uuid.UUID]string{}
 	for i := range rows {
@@ -131,7 +131,7 @@ func hookOptions(rows []deliveryRow) []option {
 	return callable(options)
 }
 
-// unexplained is the event that the list is about, or the newest one of the entity; empty where there is none.
+// unexplained returns the event that the list is about, or the newest one of its entity, or "".
 func (c *console) unexplained(ctx context.Context, v *visit, q *deliveryQuery) (string, error) {
 	switch {
 	case q.Get("event") != "":
@@ -151,7 +151,7 @@ func (c *console) unexplained(ctx context.Context, v *visit, q *deliveryQuery) (
 	return "", nil
 }
 
-// hookTitle is the title of a hook; empty for no hook.
+// hookTitle returns the title of a hook, or "" for no hook.
 func (c *console) hookTitle(ctx context.Context, v *visit, id uuid.UUID) (string, error) {
 	if id == uuid.Nil {
 		return "", nil
@@ -166,21 +166,21 @@ func (c *console) hookTitle(ctx context.Context, v *visit, id uuid.UUID) (string
 	return titleOf(&h), nil
 }
 
-// retryManyBody asks whether so many deliveries are really to be tried again.
+// retryManyBody asks for confirmation before many deliveries are retried.
 type retryManyBody struct {
 	// Counted says that Count is known.
 	Counted bool
 	Count   int
-	// Most is how many are tried again at once; All says that there are more.
+	// Most is how many are retried at once. All says that Count has reached that maximum, so there may be more.
 	Most int
 	All  bool
-	// What says in words which they are.
+	// What describes the deliveries in words.
 	What []string
-	// Query is the list's.
+	// Query is the list's query.
 	Query string
 }
 
-// retryManyPage says how many deliveries of the list's filter can be tried again.
+// retryManyPage shows how many of the list's deliveries can be retried.
 func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
 	query := readDeliveryQuery(v.form)
 	chosen, err := c.chooseDeliveries(ctx, v, &query)

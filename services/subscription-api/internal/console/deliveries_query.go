@@ -10,7 +10,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// Spans are the choices of when the events were published. The deliveries of a replay are from when that is of.
+// Spans are the choices of when the events were published. For the deliveries of a replay, the replay's range is one
+// of them.
 func (q deliveryQuery) Spans() []option {
 	spans := q.spanQuery.Spans()
 	if q.Job != "" {
@@ -19,14 +20,14 @@ func (q deliveryQuery) Spans() []option {
 	return spans
 }
 
-// deliveryChoice is what a query means.
+// deliveryChoice is the meaning of a query.
 type deliveryChoice struct {
 	usecase.DeliveryFilter
 
-	// Problem is a sentence for people; empty where there is none. Calls are the webhooks that Hook may mean.
+	// Problem is a sentence for people; may be empty. Calls are the webhooks that Hook may mean.
 	Problem string
 	Calls   hookCall
-	// Job is the replay that they are of; nil for none.
+	// Job is the replay that the deliveries belong to; may be nil.
 	Job *usecase.Job
 }
 
@@ -44,7 +45,7 @@ func (c *console) chooseDeliveries(ctx context.Context, v *visit, q *deliveryQue
 	return chosen, err
 }
 
-// chooseReplayed narrows the choice to the deliveries of a replay.
+// chooseReplayed restricts the choice to the deliveries of a replay.
 func (c *console) chooseReplayed(ctx context.Context, v *visit, q *deliveryQuery, chosen *deliveryChoice) error {
 	id, err := uuid.Parse(q.Job)
 	if err != nil {
@@ -67,21 +68,21 @@ func (c *console) chooseReplayed(ctx context.Context, v *visit, q *deliveryQuery
 }
 
 const (
-	// mostCalled is how many webhooks are looked at for the one that a text means, shownCalled how many of them are named, and
-	// offeredNames how many names are offered to whom is typing one.
+	// mostCalled is how many webhooks are examined to resolve a text, shownCalled how many candidates are shown, and
+	// offeredNames how many names are suggested while typing.
 	mostCalled, shownCalled, offeredNames = 1000, 10, 50
 )
 
-// hookCall is what a text means by which a person calls a webhook.
+// hookCall is the result of resolving a text that identifies a webhook.
 type hookCall struct {
 	ID uuid.UUID
-	// Problem says why it is none. Some are the first of those that it can be, and More how many others there are.
+	// Problem says why that failed. Some are the first candidates, and More is the number of further ones.
 	Problem string
 	Some    []option
 	More    int
 }
 
-// hookCalled finds a webhook by its id, by its name, or by the beginning of either where there is only one.
+// hookCalled finds a webhook by its id, by its name, or by an unambiguous prefix of either.
 func (c *console) hookCalled(ctx context.Context, v *visit, text string) (call hookCall, err error) {
 	if call.ID, err = uuid.Parse(text); err == nil {
 		return call, nil
@@ -116,7 +117,8 @@ func (c *console) hookCalled(ctx context.Context, v *visit, text string) (call h
 	return call, err
 }
 
-// hooksByName are the ids and titles of webhooks that have the text in their name or target, or in the beginning of their id.
+// hooksByName returns the ids and titles of webhooks with the text in their name or target, or at the beginning of
+// their id.
 func (c *console) hooksByName(ctx context.Context, v *visit, text string, most int) ([]option, error) {
 	mask := c.Cases.MaskFor(&v.Caller)
 	hooks, _, err := c.Cases.Hooks.ListSorted(ctx, &v.Caller, usecase.HookFilter{Mask: mask, Search: text}, usecase.HooksByName, usecase.HookPage{Limit: most})
@@ -128,13 +130,13 @@ func (c *console) hooksByName(ctx context.Context, v *visit, text string, most i
 	return list, err
 }
 
-// hookNames are the webhooks whose name is being typed.
+// hookNames suggests webhooks for the name being typed.
 func (c *console) hookNames(ctx context.Context, v *visit) (reply, error) {
 	hooks, err := c.hooksByName(ctx, v, strings.TrimSpace(v.form.Get("hook")), offeredNames)
 	return fragment("hook-names", callable(hooks)), err
 }
 
-// callable are the names by which the webhooks can be called: the id where several have the name.
+// callable returns texts that identify the webhooks: their titles, or their ids if several share a title.
 func callable(hooks []option) []option {
 	named := map[string]int{}
 	for _, h := range hooks {
@@ -150,7 +152,7 @@ func callable(hooks []option) []option {
 	return list
 }
 
-// callOf is how a person calls the webhook that the query has chosen: by its title, unless another has it too.
+// callOf returns the text that identifies the chosen webhook: its title, unless another has the same.
 func (c *console) callOf(ctx context.Context, v *visit, text, title string) (string, error) {
 	id, err := uuid.Parse(text)
 	if err != nil || title == "" {

@@ -23,14 +23,15 @@ type deliveryBody struct {
 	HookGone bool
 	NextAt   time.Time
 	Updated  time.Time
-	// Event is when it happened and how large its data is; nil where the payload is not kept any more.
+	// Event has the time and the size of the event; nil if the payload is no longer stored.
 	Event    *eventFacts
 	Replay   bool
 	Attempts []attemptView
-	// CanRetry says that trying again makes sense; Force, that it was delivered already, or a newer one was sent instead.
+	// CanRetry says that the delivery can be retried. Force says that it was delivered already, or superseded by a
+	// newer one.
 	CanRetry, Force bool
 	Problem         string
-	// Erased says when the event's payload was erased, and by whom; empty where it was not.
+	// Erased says when and by whom the event's payload was erased; may be empty.
 	Erased       string
 	SupersededBy *uuid.UUID
 }
@@ -46,24 +47,24 @@ type attemptView struct {
 	Binary   bool
 	Decoded  bool
 	Parts    []attemptPart
-	// RequestBody is what was sent. It is kept of tests alone; of deliveries it is what the hook is sent of the event by its settings
-	// of now, which Rebuilt says. Changed says that it is not what was sent.
+	// RequestBody is the body that was sent. It is only stored for tests. For deliveries it is rebuilt with the
+	// hook's current settings, which Rebuilt says. Changed says that it differs from what was sent.
 	RequestBody      string
 	Rebuilt, Changed bool
-	// Curl is a command that sends it again; empty where the body is not known.
+	// Curl is a command that sends the request again; empty if the body is unknown.
 	Curl string
-	// Sent and Got are how large the bodies are.
+	// Sent and Got are the sizes of the bodies.
 	Sent, Got string
 }
 
-// eventFacts are what a delivery's page tells of its event.
+// eventFacts describes the event on a delivery's page.
 type eventFacts struct {
 	Time time.Time
-	// Size is empty where the payload was erased.
+	// Size is empty if the payload was erased.
 	Size string
 }
 
-// attemptPart is one part of the duration of an attempt.
+// attemptPart is one part of an attempt's duration.
 type attemptPart struct{ Name, Took string }
 
 func (c *console) deliveryPage(ctx context.Context, v *visit) (reply, error) {
@@ -144,10 +145,10 @@ func newAttemptView(a webhook.ShownAttempt) attemptView {
 	return view
 }
 
-// shownBody is how much of a body is shown, in bytes.
+// shownBody is how many bytes of a body are shown.
 const shownBody = 16 << 10
 
-// rebuild shows what the hook is sent of the event, and a command that sends it.
+// rebuild sets the body that the hook gets for the event, and a command that sends it.
 func (a *attemptView) rebuild(s *attempt.Sender, h *webhook.Hook, e *webhook.Event) {
 	made, err := s.Body(h, e)
 	if err != nil || a.RequestSize == 0 {

@@ -13,19 +13,19 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// deliveryQuery is what a list of deliveries is narrowed by.
+// deliveryQuery is the filter of a list of deliveries.
 type deliveryQuery struct {
-	// Hook is a webhook's id, the beginning of it, its name, or the beginning of that. Job is a replay's id.
+	// Hook is a webhook's id or name, or a prefix of either. Job is a replay's id.
 	Hook, Job string
-	// values are those of the other filters that are set, by their names on the page.
+	// values are the other filters that are set, by their names on the page.
 	values map[string]string
 	spanQuery
 }
 
-// Get returns the value of a filter; empty where it is not set.
+// Get returns the value of a filter, or "" if it is not set.
 func (q deliveryQuery) Get(name string) string { return q.values[name] }
 
-// Narrowed reports whether deliveries may be hidden by the filter.
+// Narrowed reports whether a filter is set.
 func (q deliveryQuery) Narrowed() bool {
 	return q.Hook+q.Job != "" || len(q.values) > 0 || q.spanQuery != spanQuery{}
 }
@@ -35,12 +35,13 @@ type filterInput struct {
 	usecase.Filter
 
 	Value string
-	// Options are what it can be; nil for any text, of which Known are suggestions.
+	// Options are the possible values; nil for free text, with Known as suggestions.
 	Options []option
 	Known   []string
 }
 
-// deliveryInputs are the inputs of the filters that people are offered, by their names on the page; that of the webhook is the template's.
+// deliveryInputs returns the inputs of the offered filters, by their names on the page. The template has the
+// webhook's own.
 func deliveryInputs() []filterInput {
 	var inputs []filterInput
 	for _, f := range usecase.DeliveryFilters() {
@@ -93,8 +94,7 @@ func answerOptions() []option {
 	return []option{{"", "any answer"}, {"2xx", "2xx"}, {"3xx", "3xx"}, {"4xx", "4xx"}, {"5xx", "5xx"}, {"none", "no answer"}}
 }
 
-// filter is what the store is asked for; a problem is a sentence for people. States and answers that there are not are no problem: they
-// let everything pass.
+// filter converts the query. problem is a sentence for people. Unknown states and answers are ignored.
 func (q *deliveryQuery) filter(now time.Time) (f usecase.DeliveryFilter, problem string) {
 	r, problem := q.timeRange(now)
 	if problem != "" {
@@ -107,7 +107,7 @@ func (q *deliveryQuery) filter(now time.Time) (f usecase.DeliveryFilter, problem
 			value = strings.Join(slices.DeleteFunc(strings.Split(value, ","), func(word string) bool {
 				return !slices.Contains(webhook.DeliveryStates(), webhook.DeliveryState(word))
 			}), ",")
-		case "status": // the API's is one status
+		case "status": // the API's filter is a single status
 			name = "status_class"
 			if !slices.ContainsFunc(answerOptions(), func(o option) bool { return o.Value == value }) {
 				value = ""
@@ -122,7 +122,7 @@ func (q *deliveryQuery) filter(now time.Time) (f usecase.DeliveryFilter, problem
 	return f, ""
 }
 
-// parameterProblem says in a sentence what is wrong with a filter.
+// parameterProblem describes in a sentence what is wrong with a filter.
 func parameterProblem(err error) string {
 	wrong, ok := errors.AsType[*usecase.ParameterError](err)
 	if !ok {
@@ -148,7 +148,7 @@ func readDeliveryQuery(form url.Values) deliveryQuery {
 	return q
 }
 
-// inputs are deliveryInputs as the query fills them in.
+// inputs returns deliveryInputs with the query's values.
 func (c *console) inputs(ctx context.Context, v *visit, q *deliveryQuery) ([]filterInput, error) {
 	inputs := deliveryInputs()
 	for i := range inputs {
@@ -164,7 +164,7 @@ func (c *console) inputs(ctx context.Context, v *visit, q *deliveryQuery) ([]fil
 	return inputs, nil
 }
 
-// describe says in words which deliveries the list shows; job is the reason of the replay that they are of.
+// describe describes in words which deliveries the list shows; job is the reason of their replay.
 func (q deliveryQuery) describe(hook, job string) []string {
 	var words []string
 	add := func(name, value string) {

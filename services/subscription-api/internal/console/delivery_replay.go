@@ -14,12 +14,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// elsewhereBody is the page on which a delivery is sent to another URL.
+// elsewhereBody is the page for sending a delivery to another URL.
 type elsewhereBody struct {
 	ID        uuid.UUID
 	EventType string
 	Published time.Time
-	// TargetURL and Sign are what the form says.
+	// TargetURL and Sign are the form's values.
 	TargetURL, Sign string
 	Wrong           formErrors
 	testBody

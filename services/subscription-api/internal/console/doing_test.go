@@ -122,7 +122,7 @@ func TestAnEventIsExplainedHookByHook(t *testing.T) {
 	require.Regexp(t, `(?s)>north</a>.*pill dead.*503 Service Unavailable.*>south</a>.*not matched.*event types covers package.created`, page)
 }
 
-// following asks for a page as a browser's EventSource does.
+// following returns a request like that of a browser's EventSource.
 func (p *person) following(ctx context.Context, t *testing.T, path string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.w.url+path, nil)
@@ -134,7 +134,7 @@ func (p *person) following(ctx context.Context, t *testing.T, path string) *http
 	return r
 }
 
-// refused is the status with which a page that cannot be followed is answered.
+// refused returns the status of a page that cannot be followed.
 func (p *person) refused(t *testing.T, path string) int {
 	t.Helper()
 	response, err := http.DefaultClient.Do(p.following(t.Context(), t, path))
@@ -143,7 +143,7 @@ func (p *person) refused(t *testing.T, path string) int {
 	return response.StatusCode
 }
 
-// follow reads the messages of a page that is followed, until enough is there.
+// follow reads the messages of a followed page until enough returns true.
 func (p *person) follow(t *testing.T, path string, enough func(string) bool) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

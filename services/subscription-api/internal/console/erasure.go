@@ -23,20 +23,20 @@ type erasureBody struct {
 	Erasure     usecase.Erasure
 	What, Owner string
 	Done        string
-	// IDs are the first of those that were asked for, where there are several; More is how many others there are.
+	// IDs are the first of several requested ids; More is the number of further ones.
 	IDs  []string
 	More int
-	// Percent is how much of it is done; nil where that is not known.
+	// Percent is the progress; nil if unknown.
 	Percent     *int64
 	Places      []erasedPlace
 	Certificate string
 	Problem     string
 }
 
-// Running reports whether it goes on by itself.
+// Running reports whether the erasure is running.
 func (b erasureBody) Running() bool { return b.Erasure.State == usecase.JobRunning }
 
-// erasedPlace is how many rows or messages were erased somewhere.
+// erasedPlace is the number of rows or messages that were erased in one place.
 type erasedPlace struct{ Name, Text, Count string }
 
 func (c *console) erasurePage(ctx context.Context, v *visit) (reply, error) {
@@ -82,7 +82,7 @@ func (c *console) showErasure(ctx context.Context, v *visit, e *usecase.Erasure,
 	return answer, nil
 }
 
-// placeText says what is counted under the name of a place.
+// placeText describes what is counted for a place.
 func placeText(name string) string {
 	switch name {
 	case "postgresql_events":
@@ -146,7 +146,8 @@ func (c *console) erasureCertificate(ctx context.Context, v *visit) (reply, erro
 	return reply{status: http.StatusOK, file: &f}, nil
 }
 
-// erasedText says when a payload was erased and by whom, with the name of the token; it is empty for what was not erased.
+// erasedText says when and by whom a payload was erased, with the token's name. It is empty if the payload was not
+// erased.
 func (c *console) erasedText(ctx context.Context, v *visit, e *webhook.Erased) (string, error) {
 	if e == nil {
 		return "", nil
@@ -155,7 +156,7 @@ func (c *console) erasedText(ctx context.Context, v *visit, e *webhook.Erased) (
 	return erasedBy(e, names), err
 }
 
-// erasedBy is erasedText with the names of actors.
+// erasedBy is erasedText with known names of actors.
 func erasedBy(e *webhook.Erased, names map[usecase.Actor]string) string {
 	shown := *e
 	if name := names[usecase.Actor(e.By)]; name != "" {

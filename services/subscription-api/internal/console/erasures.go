@@ -22,17 +22,17 @@ type erasuresBody struct {
 	Wrong formErrors
 	Kinds []option
 	Spans []option
-	// Counted says that the person is asked whether the erasure is meant.
+	// Counted says that the page asks for confirmation.
 	Counted bool
-	// Count is how many events it is of; nil where counting took too long.
+	// Count is the number of events; nil if counting took too long.
 	Count *int64
-	// What says which events that are.
+	// What describes the events in words.
 	What string
 	Rows []erasureRow
 	paging
 }
 
-// Size is how many events it is of, where that is known.
+// Size is the number of events, as far as it is known.
 func (b erasuresBody) Size() int64 {
 	if b.Count == nil {
 		return 0
@@ -40,14 +40,14 @@ func (b erasuresBody) Size() int64 {
 	return *b.Count
 }
 
-// Amount says so in words.
+// Amount describes the number in words.
 func (b erasuresBody) Amount() string { return things(int(b.Size()), "event", "events") }
 
-// eraseForm is what a person asks for: text, as people type it.
+// eraseForm has the form's values as typed text.
 type eraseForm struct {
 	By, Events, Entity, Path string
 	Span, From, To           string
-	// Since is where the span began when the events were counted; empty until then.
+	// Since is the start of the range when the events were counted; empty until then.
 	Since  string
 	Reason string
 }
@@ -70,12 +70,12 @@ func eraseKinds() []option {
 
 func eraseSpans() []option { return append([]option{{"", "at any time"}}, replaySpans()...) }
 
-// eraseFieldIDs are the ids of the form's fields by their pointers.
+// eraseFieldIDs maps pointers to the ids of the form's fields.
 var eraseFieldIDs = map[string]string{
 	"/events": "events", "/entity": "entity", "/path": "path", "/from": "span", "/to": "span", "/reason": "reason",
 }
 
-// erase is what the form means; wrong gets what cannot be read.
+// erase converts the form; values that cannot be parsed are added to wrong.
 func (f *eraseForm) erase(wrong formErrors) usecase.Erase {
 	e := usecase.Erase{Reason: f.Reason}
 	switch usecase.ErasureKind(f.By) {
@@ -92,7 +92,7 @@ func (f *eraseForm) erase(wrong formErrors) usecase.Erase {
 	return e
 }
 
-// ids are those that the form names, one a line.
+// ids returns the ids in the form, one per line.
 func (f *eraseForm) ids() []string {
 	ids := []string{}
 	for line := range strings.Lines(f.Events) {
@@ -110,12 +110,12 @@ func (f *eraseForm) readRange(e *usecase.Erase, wrong formErrors) {
 	r := usecase.Replay{}
 	(&replayForm{Span: f.Span, From: f.From, To: f.To}).readRange(&r, wrong)
 	e.From, e.To = r.From, r.To
-	if since, ok := parseMoment(f.Since); ok && f.Span != ownSpan { // what was counted does not move on while the person reads
+	if since, ok := parseMoment(f.Since); ok && f.Span != ownSpan { // the counted range must not move while the person reads
 		e.From = since
 	}
 }
 
-// what says which events the form is about.
+// what describes the form's events in words.
 func (f *eraseForm) what() string {
 	switch usecase.ErasureKind(f.By) {
 	case usecase.EraseIDs:
@@ -127,7 +127,7 @@ func (f *eraseForm) what() string {
 	}
 }
 
-// erasedWhat says which events an erasure is of.
+// erasedWhat describes the events of an erasure in words.
 func erasedWhat(kind usecase.ErasureKind, criteria []string) string {
 	switch {
 	case kind == usecase.EraseIDs && len(criteria) > 1:
@@ -153,7 +153,7 @@ func newErasureRow(e *usecase.Erasure, names map[usecase.Actor]string) erasureRo
 	}
 }
 
-// actorText is the name of who did something, where that is known.
+// actorText returns the name of an actor if it is known.
 func actorText(who usecase.Actor, names map[usecase.Actor]string) string {
 	if name := names[who]; name != "" {
 		return name
@@ -161,7 +161,7 @@ func actorText(who usecase.Actor, names map[usecase.Actor]string) string {
 	return string(who)
 }
 
-// doneOf says how far an erasure is.
+// doneOf describes the progress of an erasure.
 func doneOf(e *usecase.Erasure) string {
 	if e.Total == nil {
 		return amount(e.Done)
@@ -197,8 +197,8 @@ func (c *console) showErasures(ctx context.Context, v *visit, body erasuresBody)
 	return answer, nil
 }
 
-// erase counts at first, and begins once the person has seen how many events there are. What begins too early, or cannot begin, is
-// counted again.
+// erase first counts, and begins once the person has seen the number of events. If that is missing, or the erasure
+// cannot begin, it counts again.
 func (c *console) erase(ctx context.Context, v *visit) (reply, error) {
 	body := erasuresBody{Form: readEraseForm(v.posted), Wrong: formErrors{}}
 	step := v.posted.Get("step")
@@ -220,7 +220,7 @@ func (c *console) erase(ctx context.Context, v *visit) (reply, error) {
 		}
 		body.Wrong.collect(eraseFieldIDs, err)
 	}
-	what.Reason = "" // it is asked for with the count
+	what.Reason = "" // the page asks for it together with the count
 	n, err := c.Cases.Erasures.Count(ctx, &v.Caller, what)
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):

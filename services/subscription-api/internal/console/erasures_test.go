@@ -23,7 +23,7 @@ const (
 	retentionURL = "/console/retention/"
 )
 
-// erased is an erasure that is done, of an event with the id erased and a delivery to the hook.
+// erased returns a completed erasure of the event with the id erased, which had a delivery to the hook.
 func (w *world) erased(t *testing.T, hook uuid.UUID) store.Erasure {
 	t.Helper()
 	event := w.event(t, "erased", 999, "package.created", "package:999", time.Minute)
@@ -48,7 +48,8 @@ func (w *world) erased(t *testing.T, hook uuid.UUID) store.Erasure {
 	return e
 }
 
-// TestPayloadsAreErasedThroughThePages counts, asks, erases, and reads the certificate; the event, its lists and its delivery say so.
+// TestPayloadsAreErasedThroughThePages counts, confirms, erases, and reads the certificate. The pages of the event,
+// of events and of its delivery show the erasure.
 func TestPayloadsAreErasedThroughThePages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

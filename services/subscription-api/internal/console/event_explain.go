@@ -24,11 +24,11 @@ type explainRow struct {
 
 	Hook  uuid.UUID
 	Title string
-	// Row is the delivery; nil where there is none.
+	// Row is the delivery; may be nil.
 	Row *deliveryRow
 }
 
-// Label is the outcome as people write it.
+// Label is the outcome in words.
 func (r explainRow) Label() string { return strings.ReplaceAll(r.Outcome, "_", " ") }
 
 func (c *console) explainPage(ctx context.Context, v *visit) (reply, error) {

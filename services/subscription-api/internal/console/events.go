@@ -17,7 +17,7 @@ type eventQuery struct {
 	spanQuery
 }
 
-// Narrowed reports whether events may be hidden by the filter.
+// Narrowed reports whether a filter is set.
 func (q eventQuery) Narrowed() bool { return q != eventQuery{} }
 
 type eventList struct {
@@ -34,13 +34,13 @@ type eventRow struct {
 	ID, Type, Entity, Link string
 	PublishedAt            time.Time
 	Size                   string
-	// Problems is what the schema of its type has against it, as a sentence; empty for nothing.
+	// Problems describes violations of the type's schema as a sentence; may be empty.
 	Problems string
-	// Erased says when its payload was erased, and by whom; empty where it was not.
+	// Erased says when and by whom the payload was erased; may be empty.
 	Erased string
 }
 
-// offSchema asks for the events that the schema of their type has something against.
+// offSchema selects events that violate the schema of their type.
 const offSchema = "off"
 
 func schemaOptions() []option {
@@ -54,7 +54,7 @@ func readEventQuery(form url.Values) eventQuery {
 	return eventQuery{EventType: get("event_type"), Entity: get("entity"), Schema: get("schema"), spanQuery: readSpan(form)}
 }
 
-// filter is what the store is asked for; a problem is a sentence for people.
+// filter converts the query. problem is a sentence for people.
 func (q *eventQuery) filter(now time.Time) (f usecase.EventFilter, problem string) {
 	f.Entity, f.OffSchema = q.Entity, q.Schema == offSchema
 	if f.Range, problem = q.timeRange(now); problem != "" {
@@ -70,7 +70,7 @@ func (q *eventQuery) filter(now time.Time) (f usecase.EventFilter, problem strin
 	return f, ""
 }
 
-// eventRows are rows that say, where it is so, who erased a payload.
+// eventRows returns rows that say who erased a payload, if it was erased.
 func (c *console) eventRows(ctx context.Context, v *visit, list []usecase.EventSummary) (rows []eventRow, err error) {
 	var names map[usecase.Actor]string
 	if slices.ContainsFunc(list, func(e usecase.EventSummary) bool { return e.Erased != nil }) {
@@ -91,7 +91,7 @@ func (c *console) eventRows(ctx context.Context, v *visit, list []usecase.EventS
 	return rows, nil
 }
 
-// problemsText is what a schema has against an event's data, in one line.
+// problemsText describes violations of a schema in one line.
 func problemsText(problems []webhook.FieldError) string {
 	lines := make([]string, len(problems))
 	for i, p := range problems {
@@ -134,9 +134,9 @@ type eventBody struct {
 	Context    string
 	Filter     string
 	Deliveries []deliveryRow
-	// Erased says when the payload was erased, and by whom; empty where it was not.
+	// Erased says when and by whom the payload was erased; may be empty.
 	Erased string
-	// More says that there are deliveries which are not shown.
+	// More says that there are further deliveries.
 	More bool
 }
 
@@ -159,7 +159,7 @@ func (c *console) eventPage(ctx context.Context, v *visit) (reply, error) {
 	return page("event", "Event "+e.Type, body), nil
 }
 
-// textOf is JSON for reading; empty for none.
+// textOf formats JSON for reading; empty for none.
 func textOf(raw []byte) string {
 	if len(raw) == 0 || string(raw) == "null" {
 		return ""

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// maxExported is how many rows a file has at the most.
+	// maxExported is the maximum number of rows of a file.
 	maxExported = 10_000
-	// exportTimeout bounds the making of a file.
+	// exportTimeout bounds the creation of a file.
 	exportTimeout = 20 * time.Second
 )
 
-// file is something to be kept instead of shown.
+// file is a file to download.
 type file struct {
 	name, contentType string
 	content           []byte
 }
 
-// export makes a file of a list, as comma-separated values or as JSON, a row on a line.
+// export writes a list to a file, as comma-separated values or as JSON with one row per line.
 func export(ctx context.Context, v *visit, name string, rows *usecase.Export) (reply, error) {
 	f, format := file{name: name + ".csv", contentType: "text/csv; charset=utf-8"}, usecase.CSV
 	if v.form.Get("format") == "ndjson" {
@@ -44,7 +44,7 @@ func (c *console) exportDeliveries(ctx context.Context, v *visit) (reply, error)
 	return export(ctx, v, "deliveries", c.Cases.Deliveries.Export(&v.Caller, filter))
 }
 
-// exportAttempts writes the attempts of the deliveries of a list.
+// exportAttempts exports the attempts of a list's deliveries.
 func (c *console) exportAttempts(ctx context.Context, v *visit) (reply, error) {
 	filter, err := c.exported(ctx, v)
 	if err != nil {
@@ -53,7 +53,7 @@ func (c *console) exportAttempts(ctx context.Context, v *visit) (reply, error) {
 	return export(ctx, v, "attempts", c.Cases.Deliveries.ExportAttempts(&v.Caller, filter))
 }
 
-// exported is the filter of the list that is exported.
+// exported returns the filter of the exported list.
 func (c *console) exported(ctx context.Context, v *visit) (usecase.DeliveryFilter, error) {
 	query := readDeliveryQuery(v.form)
 	chosen, err := c.chooseDeliveries(ctx, v, &query)

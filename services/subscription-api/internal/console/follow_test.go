@@ -13,8 +13,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// TestPagesShowWhatHappensWhileTheyAreOpen opens each page that shows what is going on, has something happen, and waits for the page to
-// show it by itself.
+// TestPagesShowWhatHappensWhileTheyAreOpen opens each live page, makes something happen, and waits until the page
+// shows it without a reload.
 func TestPagesShowWhatHappensWhileTheyAreOpen(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -51,7 +51,7 @@ func TestPagesShowWhatHappensWhileTheyAreOpen(t *testing.T) {
 		{"hooks/", deliver("e-1", webhook.Delivered), `#counts td[data-head="Last attempt"] time`},
 		{"", deliver("e-2", webhook.Delivered), "#recent " + row("e-2")},
 		{hook, deliver("e-3", webhook.Delivered), "#recent " + row("e-3")},
-		{"deliveries/?state=dead", deliver("e-4", webhook.Dead), "#list " + row("e-4")}, // which had no table
+		{"deliveries/?state=dead", deliver("e-4", webhook.Dead), "#list " + row("e-4")}, // it had no table before
 		{"deliveries/?state=dead", deliver("e-5", webhook.Dead), "#deliveries " + row("e-5") + ".fresh"},
 		{"events/?entity=package%3A60", func() { event("e-6") }, `#events tr[id="e-e-6"].fresh`},
 		{"event?id=e-later", func() { w.record(t, fact(h.ID, &later, webhook.Waiting, webhook.ReasonFailed, answered(503, "busy"))) }, "#list " + row("e-later")},
@@ -79,15 +79,15 @@ func TestPagesShowWhatHappensWhileTheyAreOpen(t *testing.T) {
 	b.quiet(t, "pages that update themselves")
 }
 
-// again is the second attempt of a delivery, which succeeded.
+// again returns the fact of a delivery's second attempt, which succeeded.
 func again(hook uuid.UUID, e *webhook.Event) *whispererv1.DeliveryFact {
 	f := fact(hook, e, webhook.Delivered, "", answered(200, "thanks"))
 	f.Attempts, f.Attempt.Number, f.At = 2, 2, time.Now().UnixNano()
 	return f
 }
 
-// TestWhatSomebodyUsesIsLeftAlone sees that a part of a page keeps what is focused or unfolded in it while others of its parts change,
-// and is shown as it is now once nobody uses it.
+// TestWhatSomebodyUsesIsLeftAlone checks that a part of a page that is focused or expanded stays unchanged while
+// other parts change, and is updated once nobody uses it.
 func TestWhatSomebodyUsesIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -9,10 +9,10 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// formErrors are what is wrong with a form, by the id of the field where that is shown.
+// formErrors maps the ids of fields to their errors.
 type formErrors map[string][]string
 
-// any reports whether there is any.
+// any reports whether there are errors.
 func (e formErrors) any() bool { return len(e) > 0 }
 
 func (e formErrors) add(id, detail string) {
@@ -21,7 +21,7 @@ func (e formErrors) add(id, detail string) {
 	}
 }
 
-// collect adds what a *webhook.ValidationError says, each field where ids has its pointer.
+// collect adds the errors of a *webhook.ValidationError. ids maps pointers to fields.
 func (e formErrors) collect(ids map[string]string, err error) {
 	var invalid *webhook.ValidationError
 	if !errors.As(err, &invalid) {
@@ -37,7 +37,7 @@ func (e formErrors) collect(ids map[string]string, err error) {
 	}
 }
 
-// fieldID finds the id for a pointer: that of its longest beginning which has one. rest is what is left.
+// fieldID returns the id for the longest prefix of a pointer that has one. rest is the remainder of the pointer.
 func fieldID(ids map[string]string, pointer string) (id, rest string) {
 	for at := len(pointer); at > 0; at = strings.LastIndexByte(pointer[:at], '/') {
 		if id, ok := ids[pointer[:at]]; ok {
@@ -47,7 +47,7 @@ func fieldID(ids map[string]string, pointer string) (id, rest string) {
 	return "form", pointer
 }
 
-// sentence makes one of a rule's text.
+// sentence turns a rule's text into a sentence.
 func sentence(detail string) string {
 	detail = inWords(detail)
 	first, _, _ := strings.Cut(detail, " ")

@@ -23,7 +23,7 @@ func functions(files assets) template.FuncMap {
 	}
 }
 
-// dict makes arguments for a template out of names and values.
+// dict makes a template's arguments from names and values.
 func dict(pairs ...any) (map[string]any, error) {
 	m := map[string]any{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -36,7 +36,7 @@ func dict(pairs ...any) (map[string]any, error) {
 	return m, nil
 }
 
-// amount writes a number with thin groups of three, as people read it.
+// amount formats a number with thin spaces between groups of three digits.
 func amount[N int | int64 | uint64](n N) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
@@ -45,10 +45,10 @@ func amount[N int | int64 | uint64](n N) string {
 	return s
 }
 
-// refusals are those of doneText that say why nothing was done.
+// refusals are the keys of doneText that say why nothing was done.
 var refusals = []string{"undo-late", "undo-conflict", "pause-no-time", "no-public-url", "put-back-before", "view-many", "view-wrong", "none-ticked"}
 
-// doneTexts are what a page says after the person did something, and doneMany what it says of so many things.
+// doneTexts are the messages after an action, and doneMany those after an action on many objects.
 var (
 	doneTexts = map[string]string{
 		"created":           "The webhook was created.",
@@ -91,7 +91,7 @@ var (
 	}
 )
 
-// doneText is what a page says after the person did something, to so many things where there were several.
+// doneText returns the message after an action, on n objects if n is given.
 func doneText(done, n string) string {
 	if text, there := doneTexts[done]; there {
 		return text
@@ -103,7 +103,7 @@ func doneText(done, n string) string {
 	return ""
 }
 
-// things writes a number with what it is of.
+// things formats a number with its noun.
 func things(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -111,7 +111,7 @@ func things(n int, one, many string) string {
 	return amount(n) + " " + many
 }
 
-// size writes a number of bytes.
+// size formats a number of bytes.
 func size[N int | int64](n N) string {
 	switch {
 	case n < 1<<10:
@@ -123,7 +123,7 @@ func size[N int | int64](n N) string {
 	}
 }
 
-// durationText writes how long something took, to the tenth of a millisecond where that matters.
+// durationText formats a duration; short ones to a tenth of a millisecond.
 func durationText(d time.Duration) string {
 	switch ms := float64(d) / float64(time.Millisecond); {
 	case ms < 100:
@@ -135,7 +135,7 @@ func durationText(d time.Duration) string {
 	}
 }
 
-// wait writes a duration in the two largest units that it has, such as 2 h 30 min.
+// wait formats a duration in its two largest units, such as 2 h 30 min.
 func wait(d time.Duration) string {
 	if d < time.Second {
 		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
@@ -159,7 +159,7 @@ func wait(d time.Duration) string {
 	return strings.Join(parts, " ")
 }
 
-// pretty indents JSON for reading; what is no JSON stays as it is.
+// pretty indents JSON for reading, and returns anything else unchanged.
 func pretty(raw []byte) string {
 	var out strings.Builder
 	var value json.RawMessage

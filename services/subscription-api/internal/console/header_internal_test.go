@@ -10,7 +10,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// FuzzHeaderText reads what people type into the form, in UTF-8: what is taken without an error can be shown and typed again.
+// FuzzHeaderText parses UTF-8 text as people type it into the form. Whatever is accepted can be shown and typed
+// again.
 func FuzzHeaderText(f *testing.F) {
 	for _, text := range []string{"X-A: b", "X-A: b\r\n\nX-B:c: d", `{"X-A": "b"}`, `{"X-A": 1}`, "{", ":", "X-A", "x-a: 1\nX-A: 2", "X-A:\x00"} {
 		f.Add(text)

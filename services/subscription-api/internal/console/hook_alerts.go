@@ -6,7 +6,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// alertRecipe is a webhook that tells people of webhooks that fail, by a service that they use.
+// alertRecipe is a webhook that reports failing webhooks to people through a service that they use.
 type alertRecipe struct {
 	Name, Text string
 	// own are the integrator's keys that its transform reads, to be filled in.
@@ -21,7 +21,8 @@ var alertRecipes = []alertRecipe{
 	{"email", "E-mail by Postmark", `{"from": "", "to": ""}`},
 }
 
-// alertForm is the form of a webhook by the recipe, to which the target URL is to be added; false for a recipe that there is none of.
+// alertForm returns the form of a webhook for the recipe, without the target URL, or false if there is no such
+// recipe.
 func alertForm(name string) (hookForm, bool) {
 	for _, r := range alertRecipes {
 		if r.Name != name {

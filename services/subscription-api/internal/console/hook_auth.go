@@ -9,15 +9,15 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// authForm is how to log in at the receiver, as the form shows it.
+// authForm is the part of the form about authentication.
 type authForm struct {
 	// Mode is none, keep, or an auth_type.
 	Mode string
-	// Fields are those of the auth_type, by their names.
+	// Fields are the fields of the auth_type, by name.
 	Fields map[string]string
 }
 
-// Field is a field of config.auth as people type it.
+// Field returns a field of config.auth as typed.
 func (f authForm) Field(name string) string { return f.Fields[name] }
 
 func readAuthForm(posted url.Values) authForm {
@@ -33,7 +33,7 @@ func readAuthForm(posted url.Values) authForm {
 	return f
 }
 
-// value is config.auth as the form means it, for the domain to judge; nil for none, or for the stored one.
+// value returns config.auth as the form has it, for the domain to check; nil for none, or to keep the stored one.
 func (f *authForm) value() json.RawMessage {
 	needed, others := webhook.AuthFields(f.Mode)
 	if needed == nil {
@@ -52,16 +52,16 @@ func (f *authForm) value() json.RawMessage {
 	return fields.raw()
 }
 
-// kept reports whether the stored auth stays.
+// kept reports whether the stored auth is kept.
 func (f *authForm) kept() bool { return f.value() == nil && f.Mode != "none" }
 
-// started reports whether there is enough of it to be judged while the person still types.
+// started reports whether enough is filled in to be validated while the person types.
 func (f *authForm) started() bool {
 	needed, _ := webhook.AuthFields(f.Mode)
 	return !slices.ContainsFunc(needed, func(name string) bool { return f.Fields[name] == "" })
 }
 
-// tlsForm is how connections are made, as the form shows it.
+// tlsForm is the part of the form about TLS.
 type tlsForm struct {
 	// Mode is none, keep or own.
 	Mode                             string
@@ -75,7 +75,7 @@ func readTLSForm(f url.Values) tlsForm {
 	return tlsForm{Mode: get("mode"), Certificate: get("client_certificate"), Key: get("client_key"), CA: get("ca"), ServerName: get("server_name")}
 }
 
-// value is config.tls as the form means it, for the domain to judge; nil for none, or for the stored one.
+// value returns config.tls as the form has it, for the domain to check; nil for none, or to keep the stored one.
 func (f *tlsForm) value() json.RawMessage {
 	if f.Mode != "own" {
 		return nil
@@ -88,5 +88,5 @@ func (f *tlsForm) value() json.RawMessage {
 	return fields.raw()
 }
 
-// kept reports whether the stored tls stays.
+// kept reports whether the stored tls is kept.
 func (f *tlsForm) kept() bool { return f.value() == nil && f.Mode != "none" }

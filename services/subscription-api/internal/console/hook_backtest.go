@@ -11,19 +11,19 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// backtestBody is what a hook would have got of the last day's events.
+// backtestBody shows what a hook would have received of the last day's events.
 type backtestBody struct {
 	Problem string
-	// Scanned is how many events of its types were looked at; Truncated says that there were more.
+	// Scanned is the number of examined events; Truncated says that there were more.
 	Scanned, Matched int
 	Truncated        bool
-	// Missed says how many it would not have got, by why.
+	// Missed counts the events that it would not have received, by reason.
 	Missed          []parkedPart
 	Samples, Misses []backtestSample
-	// Failed is how many events the filter could not be evaluated for, and Failure the newest of them.
+	// Failed counts the events for which the filter could not be evaluated, and Failure is the newest of them.
 	Failed  int
 	Failure *backtestSample
-	// Unmade is how many events the transform could not be evaluated for, and Unmakeable the newest of them.
+	// Unmade counts the events for which the transform could not be evaluated, and Unmakeable is the newest of them.
 	Unmade     int
 	Unmakeable *backtestSample
 }
@@ -32,14 +32,15 @@ type backtestSample struct {
 	eventRow
 
 	Detail string
-	// Before and After are the data without and with the transform, or Problem why not; all are empty without one.
+	// Before and After are the data before and after the transform; Problem says why there is no After. All are empty
+	// without a transform.
 	Before, After, Problem string
 }
 
-// backtest tests what the form says so far on the last day's events.
+// backtest tests the unsaved form on the last day's events.
 func (c *console) backtest(ctx context.Context, v *visit) (reply, error) {
 	form := readHookForm(v.posted)
-	// the rest of the form may be half filled in
+	// the rest of the form may be incomplete
 	judged := hookForm{Keys: map[string]string{}, Own: form.Own}
 	for _, name := range []string{"filter", "transform", "headers_from"} {
 		judged.Keys[name] = form.Key(name)

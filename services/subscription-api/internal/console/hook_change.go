@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// hookFieldIDs are the ids of the form's fields by their pointers.
+// hookFieldIDs maps pointers to the ids of the form's fields.
 func hookFieldIDs() map[string]string {
 	ids := map[string]string{
 		"/name": "name", "/event_types": "event_types", "/target_url": "target_url", "/secret_key": "secret_key",
@@ -32,8 +32,8 @@ func hookFieldIDs() map[string]string {
 	return ids
 }
 
-// change is what the form means: all fields, of which secrets stay unless the form says otherwise. It returns the secret that was
-// made, which has to be shown once.
+// change converts the form: all fields, with secrets kept unless the form says otherwise. It returns a generated
+// secret, which must be shown once.
 func (f *hookForm) change() (c *usecase.HookChange, madeSecret string) {
 	c = &usecase.HookChange{
 		EventTypes: usecase.Some(f.eventTypes()), TargetURL: usecase.Some(f.TargetURL),
@@ -56,7 +56,7 @@ func (f *hookForm) change() (c *usecase.HookChange, madeSecret string) {
 	return c, madeSecret
 }
 
-// eventTypes are those that were ticked and those that were written.
+// eventTypes returns the selected and the typed event types.
 func (f *hookForm) eventTypes() []string {
 	return slices.Concat(f.Types, strings.FieldsFunc(f.Others, func(r rune) bool { return unicode.IsSpace(r) || r == ',' }))
 }
@@ -84,20 +84,21 @@ func (f *hookForm) secrets(c *usecase.HookChange) (made string) {
 	return made
 }
 
-// headers reads the headers: one a line, or the JSON object that the API takes.
+// headers parses the headers: one per line, or the API's JSON object.
 func (f *hookForm) headers(wrong *webhook.ValidationError) map[string]string {
 	return namedLines(f.Headers, "/additional_headers", wrong)
 }
 
-// namedLines reads names with their values, one a line or as a JSON object.
+// namedLines parses names and values, one pair per line or as a JSON object.
 func namedLines(lines, pointer string, wrong *webhook.ValidationError) map[string]string {
 	return linePairs().read(lines, pointer, wrong)
 }
 
-// notation is how people write names with their values, besides as a JSON object.
+// notation is a notation for names and values, in addition to a JSON object.
 type notation struct {
 	split func(text string) []string
-	// separator is between a name and its value; lacks says that it is missing, and write and writeObject what to write.
+	// separator stands between a name and its value. lacks is the error if it is missing; write and writeObject
+	// describe the notations.
 	separator, lacks, write, writeObject string
 }
 
@@ -109,7 +110,7 @@ func linePairs() notation {
 	}
 }
 
-// read returns the values by name, nil for none. What cannot be read is added to wrong.
+// read returns the values by name, or nil if there are none. Errors are added to wrong.
 func (n notation) read(typed, pointer string, wrong *webhook.ValidationError) map[string]string {
 	var named map[string]string
 	if typed = strings.TrimSpace(typed); strings.HasPrefix(typed, "{") {
@@ -156,7 +157,7 @@ func (f *hookForm) callback(wrong *webhook.ValidationError) *webhook.Callback {
 	return callback.Normal()
 }
 
-// strictObject reads an object; each error is a sentence for people.
+// strictObject parses an object; errors are sentences for people.
 func strictObject(s string, into *object) error {
 	d := json.NewDecoder(bytes.NewReader([]byte(s)))
 	err := d.Decode(into)

@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// typeGroup is what the form offers to tick, by the first word of the types.
+// typeGroup is a group of event types in the form, by the first word of the types.
 type typeGroup struct {
 	Name  string
 	Types []typeChoice
@@ -39,24 +39,24 @@ type hookEdit struct {
 	Form    hookForm
 	Groups  []typeGroup
 	Wrong   formErrors
-	// Conflict is the hook that stands in the way.
+	// Conflict is the id of a conflicting hook.
 	Conflict *uuid.UUID
 	Steps    timetable
 	Tenant   string
-	// Test is what a test brought; nil for none.
+	// Test is the result of a test; may be nil.
 	Test *testBody
-	// HadAuth says that logging in is set up already, of the kind AuthType.
+	// HadAuth says that authentication is configured, with the kind AuthType.
 	HadSecret, HadAPIKey, HadAuth, HadTLS bool
 	AuthType                              string
 }
 
-// outcome is one that a callback can be told of.
+// outcome is an outcome that a callback can report.
 type outcome struct {
 	Value  webhook.DeliveryState
 	Ticked bool
 }
 
-// Outcomes lists them.
+// Outcomes returns all outcomes.
 func (e hookEdit) Outcomes() []outcome {
 	var list []outcome
 	for _, state := range []webhook.DeliveryState{webhook.Delivered, webhook.Dead, webhook.Waiting, webhook.Parked, webhook.Cancelled} {
@@ -65,12 +65,12 @@ func (e hookEdit) Outcomes() []outcome {
 	return list
 }
 
-// Uses reports whether one of the fields is in use or wrong, so that their fold is open.
+// Uses reports whether any of the fields is set or invalid, so that their section is expanded.
 func (e hookEdit) Uses(ids ...string) bool {
 	return slices.ContainsFunc(ids, func(id string) bool { return e.Form.Key(id) != "" || len(e.Wrong[id]) > 0 })
 }
 
-// UsesOthers is it for the last fold, which has the fields and keys that have no place of their own.
+// UsesOthers reports the same for the last section, which has the fields and keys without a place of their own.
 func (e hookEdit) UsesOthers() bool {
 	ids := []string{"stop_on", "start_from", "concurrency", "rate_limit", "ordering", "maintenance", "success", "success_condition"}
 	for _, k := range slices.Concat(e.Form.OtherFields(), e.Form.OtherKeys()) {
@@ -79,12 +79,12 @@ func (e hookEdit) UsesOthers() bool {
 	return e.Form.RatePeriod+e.Form.Condition != "" || e.Uses(ids...)
 }
 
-// FieldIDs lists the fields that errors are shown at, for answers to what is being typed.
+// FieldIDs returns the fields that can show errors, for live validation.
 func (hookEdit) FieldIDs() []string {
 	return slices.Compact(slices.Sorted(maps.Values(hookFieldIDs())))
 }
 
-// typeNames are all exact event types that are known to the tenant.
+// typeNames returns all exact event types that the tenant knows.
 func (c *console) typeNames(ctx context.Context, tenant string) ([]string, error) {
 	types, err := c.Cases.KnownTypes(ctx, tenant)
 	names := make([]string, len(types))
@@ -187,17 +187,17 @@ func (c *console) createHook(ctx context.Context, v *visit) (reply, error) {
 	return page("hook-secret", "The signing secret", secretBody{ID: stored.ID, Title: titleOf(&stored), Secret: secret, New: true}), nil
 }
 
-// secretBody shows a secret, this once.
+// secretBody shows a new secret, this once.
 type secretBody struct {
 	ID     uuid.UUID
 	Title  string
 	Secret string
 	New    bool
-	// OldUntil is until when the secret before signs, too; zero where it does not.
+	// OldUntil is until when the previous secret signs as well; zero if it does not.
 	OldUntil time.Time
 }
 
-// refused turns what is wrong with a hook, and why it is not stored, into errors of the form; other errors it returns.
+// refused converts errors about a hook into errors of the form, and returns other errors.
 func refused(err error, body *hookEdit) error {
 	var conflict *webhook.ConflictError
 	switch {
@@ -247,7 +247,7 @@ func (c *console) changeHook(ctx context.Context, v *visit) (reply, error) {
 	return c.hookFormPage(ctx, v, &before, form, body)
 }
 
-// checkHook answers what is being typed: what is wrong so far, and the timetable. What was not filled in yet is not wrong.
+// checkHook validates the form while the person types, and returns the timetable. Empty fields are not errors yet.
 func (c *console) checkHook(ctx context.Context, v *visit) (reply, error) {
 	form := readHookForm(v.posted)
 	body := hookEdit{Form: form, Wrong: formErrors{}, Steps: preview(&form)}
@@ -269,7 +269,7 @@ func (c *console) checkHook(ctx context.Context, v *visit) (reply, error) {
 	return fragment("hook-checked", body), nil
 }
 
-// rotateSecret gives a hook a new secret, beside which the old one signs for some time.
+// rotateSecret gives a hook a new secret; the old one also signs for some time.
 func (c *console) rotateSecret(ctx context.Context, v *visit) (reply, error) {
 	id, err := readID(v)
 	if err != nil {
@@ -331,11 +331,11 @@ func (c *console) deleteHook(ctx context.Context, v *visit) (reply, error) {
 type undoBody struct {
 	ID    uuid.UUID
 	Title string
-	// Seconds are how long that can be undone.
+	// Seconds is for how long that can be undone.
 	Seconds int
 }
 
-// justDeleted is the hook that the query names as deleted; nil where there is none whose deletion can be undone.
+// justDeleted returns the deleted hook that the query names, or nil if its deletion can no longer be undone.
 func (c *console) justDeleted(ctx context.Context, v *visit) (*undoBody, error) {
 	id, err := uuid.Parse(v.form.Get("deleted"))
 	if err != nil {

@@ -11,16 +11,16 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// placedFields are the plain fields of a hook that the form has a place and words of its own for. The others follow in the folded
-// part, by their descriptions.
+// placedFields are the plain fields of a hook for which the form has its own inputs. All others get inputs from their
+// descriptions, in the last section.
 var placedFields = []string{"name", "notification_type", "additional_headers", "callback", "retry_countdown_config"}
 
-// otherFields are the fields that have only their descriptions.
+// otherFields returns the fields that only have a description.
 func otherFields() []webhook.Field {
 	return slices.DeleteFunc(slices.Clone(webhook.Fields()), func(f webhook.Field) bool { return !f.Plain() || slices.Contains(placedFields, f.Name) })
 }
 
-// OtherFields are their inputs.
+// OtherFields returns their inputs.
 func (f hookForm) OtherFields() []keyInput {
 	var list []keyInput
 	for _, field := range otherFields() {
@@ -34,7 +34,7 @@ func (f hookForm) OtherFields() []keyInput {
 	return list
 }
 
-// typedField is the value of a field as people type it.
+// typedField formats the value of a field for its input.
 func typedField(f *webhook.Field, raw json.RawMessage) string {
 	if f.Kind != webhook.KindTextMap {
 		return typedKey(f, raw)
@@ -46,19 +46,19 @@ func typedField(f *webhook.Field, raw json.RawMessage) string {
 	pairs := make([]string, 0, len(named))
 	for _, name := range slices.Sorted(maps.Keys(named)) {
 		if strings.ContainsAny(name, "=,\\\n") || strings.ContainsRune(named[name], '\n') || strings.TrimSpace(named[name]) != named[name] {
-			return pretty(raw) // which pairs would not say
+			return pretty(raw) // pairs could not express it
 		}
 		pairs = append(pairs, pairOf(name, named[name]))
 	}
 	return strings.Join(pairs, ", ")
 }
 
-// pairOf writes name=value, with a backslash before what separates pairs.
+// pairOf formats name=value, with a backslash before characters that separate pairs.
 func pairOf(name, value string) string {
 	return name + "=" + strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(value)
 }
 
-// fieldOf is the value of a field that was typed; nil for none. What cannot be read is added to wrong.
+// fieldOf parses the typed value of a field; nil for none. Errors are added to wrong.
 func fieldOf(f *webhook.Field, typed string, wrong *webhook.ValidationError) json.RawMessage {
 	if f.Kind != webhook.KindTextMap {
 		return keyOf(f, typed, wrong)
@@ -69,7 +69,7 @@ func fieldOf(f *webhook.Field, typed string, wrong *webhook.ValidationError) jso
 	return nil
 }
 
-// commaPairs are name=value, separated by commas or lines.
+// commaPairs are name=value pairs, separated by commas or line ends.
 func commaPairs() notation {
 	return notation{
 		split: splitPairs, separator: "=", lacks: "has no value",
@@ -77,7 +77,7 @@ func commaPairs() notation {
 	}
 }
 
-// splitPairs cuts the text at commas and lines' ends; a backslash takes the meaning from what comes after it.
+// splitPairs splits the text at commas and line ends; a backslash escapes the next character.
 func splitPairs(typed string) []string {
 	var pairs []string
 	var pair strings.Builder
@@ -104,18 +104,18 @@ func splitPairs(typed string) []string {
 	return pairs
 }
 
-// fieldRow is a field as a hook's page shows it.
+// fieldRow is a field on a hook's page.
 type fieldRow struct {
 	Label string
-	// Text is the value; empty where it is Pairs.
+	// Text is the value; empty if Pairs has it.
 	Text  string
 	Pairs []fieldPair
 }
 
-// fieldPair is a member of an object. Link leads to what has it in common; it is empty for none.
+// fieldPair is a member of an object. Link leads to the list of hooks with the same value; may be empty.
 type fieldPair struct{ Text, Link string }
 
-// fieldRows are the fields that have only their descriptions, but for those that the hook does not have.
+// fieldRows returns the fields that only have a description and that the hook has set.
 func fieldRows(h *webhook.Hook) []fieldRow {
 	var rows []fieldRow
 	for _, f := range otherFields() {

@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// TestEveryFieldOfAHookIsInTheForm lets no field be forgotten that is added to webhook.Fields.
+// TestEveryFieldOfAHookIsInTheForm makes sure that new fields in webhook.Fields appear in the form.
 func TestEveryFieldOfAHookIsInTheForm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

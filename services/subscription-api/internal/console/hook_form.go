@@ -15,11 +15,11 @@ import (
 // option is one choice of a list.
 type option struct{ Value, Label string }
 
-// hookForm is a hook as the form shows it: text, as people type it.
+// hookForm has the form's values as typed text.
 type hookForm struct {
 	Name      string
 	TargetURL string
-	// Types are the known types that are ticked, Others are patterns and other types, one a line.
+	// Types are the selected known types. Others are patterns and other types, one per line.
 	Types  []string
 	Others string
 
@@ -30,29 +30,29 @@ type hookForm struct {
 	Auth               authForm
 	TLS                tlsForm
 	Headers            string
-	// Keys are those of the config that people type, by their names; RatePeriod and Condition are the second halves of rate_limit and
-	// success, and Own are the integrator's own.
+	// Keys are the typed keys of the config, by name. RatePeriod and Condition are the second parts of rate_limit and
+	// success, and Own has the integrator's own keys.
 	Keys                       map[string]string
 	RatePeriod, Condition, Own string
-	// Fields are those that have only their descriptions, by their names.
+	// Fields are those that only have a description, by name.
 	Fields map[string]string
 
 	// CallbackMode is none, url or subject.
 	CallbackMode, CallbackURL, CallbackSubject string
 	CallbackOn                                 []string
 
-	// Start is the status that a new hook begins with.
+	// Start is the initial status of a new hook.
 	Start string
 
 	Choice                                               string
 	Seconds, Schedule, LinearBase, LinearLimit           string
 	ExponentialBase, ExponentialFactor, ExponentialLimit string
 	MinValue, MaxValue, MaxRetries, Jitter, Deadline     string
-	// RetryJSON is the retry_countdown_config itself, for the choice json.
+	// RetryJSON is the retry_countdown_config itself, if the choice is json.
 	RetryJSON string
 }
 
-// readHookForm takes what a browser sent.
+// readHookForm reads a submitted form.
 func readHookForm(f url.Values) hookForm {
 	get := func(name string) string { return strings.TrimSpace(strings.ReplaceAll(f.Get(name), "\r\n", "\n")) }
 	form := hookForm{
@@ -74,12 +74,12 @@ func readHookForm(f url.Values) hookForm {
 	return form
 }
 
-// newHookForm is the form of a new hook, with what is best for most.
+// newHookForm returns the form of a new hook, with recommended settings.
 func newHookForm() hookForm {
 	return hookForm{SecretMode: "generate", APIKeyMode: "none", Auth: authForm{Mode: "none"}, TLS: tlsForm{Mode: "none"}, CallbackMode: "none", Choice: "default", Start: "active"}
 }
 
-// formOf shows a stored hook; its secrets stay where they are.
+// formOf returns the form of a stored hook, without its secrets.
 func formOf(h *webhook.Hook, known []string) hookForm {
 	f := newHookForm()
 	f.Name, f.TargetURL, f.SecretMode = h.Name, h.TargetURL, "none"
@@ -128,7 +128,7 @@ func linesOf(values map[string]string) string {
 	return strings.Join(lines, "\n")
 }
 
-// showRetries fills in the fields of a retry_countdown_config.
+// showRetries sets the fields of a retry_countdown_config.
 func (f *hookForm) showRetries(raw json.RawMessage) {
 	var in struct {
 		Choice     string                     `json:"choice"`
@@ -156,7 +156,7 @@ func (f *hookForm) showRetries(raw json.RawMessage) {
 	}
 }
 
-// showConfig splits a config into the keys that have fields and the others.
+// showConfig splits a config into keys with fields and the others.
 func (f *hookForm) showConfig(raw json.RawMessage) {
 	var keys map[string]json.RawMessage
 	if json.Unmarshal(raw, &keys) != nil {
@@ -178,7 +178,7 @@ func (f *hookForm) showConfig(raw json.RawMessage) {
 	}
 }
 
-// text is a JSON string or number as people type it.
+// text formats a JSON string or number for an input.
 func text(raw json.RawMessage) string {
 	var s string
 	switch {
@@ -202,7 +202,7 @@ func listText(raw json.RawMessage) string {
 	return strings.Join(parts, ", ")
 }
 
-// retries is the retry_countdown_config that the form means; nil for the default.
+// retries returns the form's retry_countdown_config; nil for the default.
 func (f *hookForm) retries() json.RawMessage {
 	kwargs := object{}
 	switch webhook.Choice(f.Choice) {
@@ -237,7 +237,8 @@ func (f *hookForm) retries() json.RawMessage {
 	return config.raw()
 }
 
-// config is the config object that the form means; nil where the integrator's own keys cannot be read, which wrong says then.
+// config returns the form's config object, or nil if the integrator's own keys cannot be parsed, which it adds to
+// wrong.
 func (f *hookForm) config(wrong *webhook.ValidationError) json.RawMessage {
 	config := object{}
 	if f.Own != "" {
@@ -246,7 +247,7 @@ func (f *hookForm) config(wrong *webhook.ValidationError) json.RawMessage {
 			return nil
 		}
 	}
-	parsed, _ := webhook.ParseConfig(config.raw()) // the domain judges it later
+	parsed, _ := webhook.ParseConfig(config.raw()) // the domain checks it later
 	switch _, hasAuth := config["auth"]; {
 	case hasAuth || parsed.Auth != nil:
 		wrong.Add("/config", "auth has fields of its own, further up")
@@ -277,10 +278,10 @@ func (f *hookForm) config(wrong *webhook.ValidationError) json.RawMessage {
 	return config.raw()
 }
 
-// object is a JSON object that is being put together.
+// object is a JSON object under construction.
 type object map[string]json.RawMessage
 
-// put sets a member unless it is empty.
+// put sets a member unless the value is empty.
 func (o object) put(name string, value json.RawMessage) {
 	if len(value) > 0 {
 		o[name] = value
@@ -289,7 +290,7 @@ func (o object) put(name string, value json.RawMessage) {
 
 func (o object) raw() json.RawMessage { return encode(map[string]json.RawMessage(o)) }
 
-// encode is the JSON of a value that can be written as such; null for others, which the domain then judges.
+// encode encodes a value, or returns null if that is impossible; the domain then reports null as invalid.
 func encode(value any) json.RawMessage {
 	raw, err := json.Marshal(value)
 	if err != nil {
@@ -305,7 +306,7 @@ func quoted(s string) json.RawMessage {
 	return encode(s)
 }
 
-// orQuoted takes JSON as it is and all else as a string, about which the domain then complains.
+// orQuoted returns JSON unchanged, and anything else as a string, which the domain then rejects.
 func orQuoted(s string) json.RawMessage {
 	if json.Valid([]byte(s)) {
 		return json.RawMessage(s)
@@ -313,7 +314,7 @@ func orQuoted(s string) json.RawMessage {
 	return quoted(s)
 }
 
-// number takes a number as it is.
+// number returns a number unchanged.
 func number(s string) json.RawMessage {
 	var n json.Number
 	if json.Unmarshal([]byte(s), &n) == nil && s[0] != '"' {
@@ -322,7 +323,7 @@ func number(s string) json.RawMessage {
 	return quoted(s)
 }
 
-// seconds takes a number of seconds, or a duration such as 5m or 1h30m.
+// seconds accepts a number of seconds, or a duration such as 5m or 1h30m.
 func seconds(s string) json.RawMessage {
 	compact := strings.ReplaceAll(strings.ReplaceAll(s, " ", ""), "min", "m")
 	if days, ok := strings.CutSuffix(compact, "d"); ok {

@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// sample is how a receiver verifies signatures in one language.
+// sample is code that verifies signatures in one language.
 type sample struct{ ID, Language, Text string }
 
 //go:embed samples/*.txt
@@ -35,14 +35,14 @@ func samples() ([]sample, error) {
 	return list, nil
 }
 
-// integrateBody is what the receiver's programmers need.
+// integrateBody is what the receiver's developers need.
 type integrateBody struct {
 	Head   hookHead
 	Signed bool
-	// KeySet is where the receiver reads the keys of HTTP Message Signatures; empty where the hook has none of these.
+	// KeySet is the URL of the keys for HTTP Message Signatures; empty if the hook does not use them.
 	KeySet  string
 	Samples []sample
-	// Curl makes such a hook, Listen receives for it on one's own machine, and Request is what the receiver gets.
+	// Curl creates such a hook, Listen runs a local receiver for it, and Request is what the receiver gets.
 	Curl, Listen, Request string
 	ExampleType           string
 }
@@ -69,7 +69,7 @@ func (c *console) integratePage(ctx context.Context, v *visit) (reply, error) {
 	return page("hook-integrate", body.Head.Title+": integrate", body), nil
 }
 
-// exampleType is a type that the hook wants, as a person can publish it.
+// exampleType returns a type that the hook wants and that people can publish.
 func exampleType(h *webhook.Hook) string {
 	for _, t := range catalogue.All() {
 		if h.WantsType(t.Name) {
@@ -79,7 +79,7 @@ func exampleType(h *webhook.Hook) string {
 	return h.EventTypes[0]
 }
 
-// listenCommand is a receiver on one's own machine that verifies what this hook would get.
+// listenCommand returns the command for a local receiver that verifies this hook's requests.
 func listenCommand(h *webhook.Hook) string {
 	if len(h.Secrets) == 0 {
 		return "whisperer listen --port 9000"
@@ -87,7 +87,7 @@ func listenCommand(h *webhook.Hook) string {
 	return `whisperer listen --port 9000 --secret "$SECRET"`
 }
 
-// requestSample is the request that the receiver gets for an example, as text.
+// requestSample returns the request that the receiver gets for an example, as text.
 func requestSample(s *attempt.Sender, h *webhook.Hook, version string, now time.Time) string {
 	e := webhook.Event{ID: "e-1042", Tenant: h.Tenant, Type: exampleType(h), Time: now, PublishedAt: now, Seq: webhook.SequenceIn(webhook.OMS, uint64(now.UnixMicro())), Data: []byte("{}")}
 	for _, t := range catalogue.All() {
@@ -129,7 +129,7 @@ func requestSample(s *attempt.Sender, h *webhook.Hook, version string, now time.
 	return strings.Join(lines, "\n") + "\n\n" + pretty(body.Bytes)
 }
 
-// curl is the command that makes such a hook over the API. Secrets are left to be filled in.
+// curl returns the command that creates such a hook through the API. Secrets have to be filled in.
 func (c *console) curl(v *visit, h *webhook.Hook) string {
 	fields := object{}
 	fields.put("name", quoted(h.Name))
@@ -163,7 +163,7 @@ func (c *console) curl(v *visit, h *webhook.Hook) string {
 		c.base(v), tenant, shellQuoted(pretty(fields.raw())))
 }
 
-// base is the public URL, or where the request was sent to.
+// base returns the public URL, or the address that the request was sent to.
 func (c *console) base(v *visit) string {
 	if c.PublicURL != "" {
 		return c.PublicURL

@@ -9,24 +9,24 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// placedKeys are the keys of a config that the form has a place and words of its own for. The others follow in the folded part,
-// by their descriptions.
+// placedKeys are the keys of a config for which the form has its own inputs. All others get inputs from their
+// descriptions, in the last section.
 var placedKeys = []string{
 	"format", "method", "filter", "transform", "content_fields", "timeout", "concurrency", "rate_limit", "ordering", "maintenance",
 	"stop_on", "api_key_header", "start_from", "headers_from", "success",
 }
 
-// typedKeys are the keys of a config that people type. How to log in, and TLS, have forms of their own.
+// typedKeys returns the keys of a config that people type. Authentication and TLS have forms of their own.
 func typedKeys() []webhook.Field {
 	return slices.DeleteFunc(slices.Clone(webhook.Keys()), func(k webhook.Field) bool { return k.Hidden })
 }
 
-// keyInput is a key, or a field, that the form has no place of its own for.
+// keyInput is the input of a key or field without a place of its own.
 type keyInput struct {
 	webhook.Field
 
 	Value string
-	// Example is shown where nothing was entered, and How says how it is written; both may be empty.
+	// Example is shown in an empty input, and How describes the notation; both may be empty.
 	Example, How string
 }
 
@@ -38,12 +38,12 @@ func (k keyInput) Label() string {
 	return strings.ToUpper(k.Name[:1]) + strings.ReplaceAll(k.Name[1:], "_", " ")
 }
 
-// Long reports whether there may be several lines of it.
+// Long reports whether it may have several lines.
 func (k keyInput) Long() bool {
 	return !slices.Contains([]webhook.Kind{webhook.KindText, webhook.KindNumber, webhook.KindNumbers, webhook.KindSeconds, webhook.KindFlag}, k.Kind)
 }
 
-// OtherKeys are the inputs of the keys that have no place of their own.
+// OtherKeys returns the inputs of the keys without a place of their own.
 func (f hookForm) OtherKeys() []keyInput {
 	var list []keyInput
 	for _, k := range typedKeys() {
@@ -55,10 +55,10 @@ func (f hookForm) OtherKeys() []keyInput {
 	return list
 }
 
-// Key is a key of the config, or a field that has only its description, as people type it.
+// Key returns a key of the config, or a field that only has a description, as typed.
 func (f hookForm) Key(name string) string { return cmp.Or(f.Keys[name], f.Fields[name]) }
 
-// typedKey is the value of a key as people type it.
+// typedKey formats the value of a key for its input.
 func typedKey(k *webhook.Field, raw json.RawMessage) string {
 	var lines []string
 	switch k.Kind {
@@ -89,7 +89,7 @@ func typedKey(k *webhook.Field, raw json.RawMessage) string {
 	}
 }
 
-// keyOf is the value of a key that was typed; nil for none. What cannot be read is added to wrong.
+// keyOf parses the typed value of a key; nil for none. Errors are added to wrong.
 func keyOf(k *webhook.Field, typed string, wrong *webhook.ValidationError) json.RawMessage {
 	if typed == "" {
 		return nil

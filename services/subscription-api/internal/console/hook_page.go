@@ -13,25 +13,25 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// recentDeliveries is how many a hook's page shows.
+// recentDeliveries is how many deliveries a hook's page shows.
 const recentDeliveries = 10
 
-// hookHead is what all pages of a hook begin with.
+// hookHead is the head of all pages of a hook.
 type hookHead struct {
 	ID     uuid.UUID
 	Title  string
 	Status webhook.HookStatus
 	Reason string
-	// Until is when it is resumed by itself; zero for never.
+	// Until is when the hook resumes automatically; zero for never.
 	Until time.Time
 	// Unreadable says why the hook cannot be read.
 	Unreadable string
 	usecase.Failure
-	// Why says how its attempts fail; empty where they do not.
+	// Why describes how its attempts fail; empty if they do not.
 	Why string
-	// Refused says that the receiver does not accept what proves who sends: 401 or 403.
+	// Refused says that the receiver rejects the authentication: 401 or 403.
 	Refused bool
-	// Tab is the page that is shown.
+	// Tab is the current page.
 	Tab string
 }
 
@@ -50,14 +50,15 @@ func (c *console) hookHead(ctx context.Context, h *webhook.Hook, tab string) (ho
 	return head, err
 }
 
-// failure is how the newest attempt of a hook failed, in words.
+// failure describes how a hook's newest attempt failed.
 type failure struct {
 	Text string
 	// Refused says that the receiver answered 401 or 403.
 	Refused bool
 }
 
-// lastFailure looks at the newest deliveries that are not through; class is what the last attempt was, where these do not tell more.
+// lastFailure examines the newest unfinished deliveries; class is the error class of the last attempt, in case they
+// say no more.
 func (c *console) lastFailure(ctx context.Context, tenant string, hook uuid.UUID, class webhook.ErrorClass) (failure, error) {
 	for _, states := range [][]webhook.DeliveryState{{webhook.Waiting, webhook.Dead}, {webhook.Parked}} {
 		f := usecase.DeliveryFilter{Hook: hook, States: states, Range: lastWeek(time.Now())}
@@ -74,7 +75,7 @@ func (c *console) lastFailure(ctx context.Context, tenant string, hook uuid.UUID
 	return failure{Text: classText(class)}, nil
 }
 
-// findHook is the hook that the path names, which has to be readable.
+// findHook returns the hook that the path names, which must be readable.
 func (c *console) findHook(ctx context.Context, v *visit) (webhook.Hook, error) {
 	h, err := c.shownHook(ctx, v)
 	if err == nil && h.Unreadable != "" {
@@ -83,7 +84,7 @@ func (c *console) findHook(ctx context.Context, v *visit) (webhook.Hook, error) 
 	return h, err
 }
 
-// shownHook is the hook that the path names, as far as it can be read.
+// shownHook returns the hook that the path names, as far as it can be read.
 func (c *console) shownHook(ctx context.Context, v *visit) (webhook.Hook, error) {
 	id, err := readID(v)
 	if err != nil {
@@ -93,10 +94,10 @@ func (c *console) shownHook(ctx context.Context, v *visit) (webhook.Hook, error)
 	return c.Cases.MaskFor(&v.Caller).Hook(h), err
 }
 
-// PauseEnds are the choices of how long it is paused.
+// PauseEnds are the choices of how long to pause it.
 func (hookBody) PauseEnds() []option { return pauseEnds() }
 
-// RatePeriod is the period of the hook's rate limit, in words; empty for no limit.
+// RatePeriod is the period of the hook's rate limit as text; empty if there is none.
 func (b hookBody) RatePeriod() string {
 	if b.Hook.Config.RateLimit == nil {
 		return ""
@@ -108,25 +109,25 @@ type hookBody struct {
 	Head   hookHead
 	Hook   webhook.Hook
 	Header []string
-	// Fields are those that have only their descriptions.
+	// Fields are those that only have a description.
 	Fields []fieldRow
-	// Config is the config as it was written, without what is secret.
+	// Config is the config as it was written, without secrets.
 	Config string
-	// Retries says in words when it is tried again.
+	// Retries describes the retry schedule.
 	Retries timetable
-	// Health is nil while it is counted.
+	// Health is nil while it is being counted.
 	Health *hookHealth
 	Recent []deliveryRow
-	// ExampleType is an exact type that reaches the hook.
+	// ExampleType is an exact type that the hook gets.
 	ExampleType string
 }
 
-// hookHealth is how a hook fares.
+// hookHealth has statistics of a hook.
 type hookHealth struct {
 	usecase.HookStats
 
 	Chart timeChart
-	// Parts are what is parked, by its reason.
+	// Parts counts parked deliveries by reason.
 	Parts   []parkedPart
 	Answers []answerBar
 }
@@ -134,10 +135,10 @@ type hookHealth struct {
 // DaySum counts the last day's deliveries.
 func (h hookHealth) DaySum() usecase.Counts { return countsOf(h.Day) }
 
-// DayRate is the part of them that was delivered, in words; empty for none.
+// DayRate is the share of them that was delivered, as text; empty if there are none.
 func (h hookHealth) DayRate() string { return rate(h.DaySum()) }
 
-// MonthRate is that of 30 days.
+// MonthRate is the same for 30 days.
 func (h hookHealth) MonthRate() string { return rate(countsOf(h.Month)) }
 
 func countsOf(states map[webhook.DeliveryState]int) usecase.Counts {
@@ -146,10 +147,10 @@ func countsOf(states map[webhook.DeliveryState]int) usecase.Counts {
 	}
 }
 
-// FilterEvent is the address of the newest event that the filter could not be evaluated for.
+// FilterEvent is the address of the newest event for which the filter could not be evaluated.
 func (h hookHealth) FilterEvent() string { return eventLink(h.FilterDay.EventID) }
 
-// TransformEvent is the address of the newest event that the transform could not be evaluated for.
+// TransformEvent is the address of the newest event for which the transform could not be evaluated.
 func (h hookHealth) TransformEvent() string { return eventLink(h.TransformDay.EventID) }
 
 type parkedPart struct {
@@ -157,12 +158,12 @@ type parkedPart struct {
 	Why string
 }
 
-// answerBar is how many of the newest attempts were answered alike.
+// answerBar counts those of the newest attempts that got the same answer.
 type answerBar struct {
 	Text  string
 	Class string
 	N     int
-	// Width is that of the bar in percent of the longest.
+	// Width is the bar's width in percent of the longest.
 	Width int
 }
 
@@ -201,7 +202,7 @@ func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
 	return page("hook", body.Head.Title, body), nil
 }
 
-// health counts.
+// health computes the statistics.
 func (c *console) health(ctx context.Context, tenant string, hook uuid.UUID, chart chartQuery) (h hookHealth, err error) {
 	now := time.Now().UTC()
 	if h.HookStats, err = c.Cases.Stats.HookStats(ctx, tenant, hook, now); err != nil {
@@ -233,7 +234,7 @@ func answerBars(list []usecase.AnswerCount) []answerBar {
 	return bars
 }
 
-// hidden stands for what the reader may not see.
+// hidden replaces what the reader may not see.
 const hidden = "***"
 
 func headerLines(headers map[string]string, show bool) []string {

@@ -22,12 +22,12 @@ type replayBody struct {
 	Form  replayForm
 	Wrong formErrors
 	Spans []option
-	// States are those that can be chosen.
+	// States are the choices.
 	States []stateChoice
-	// Counted says that Count is how many there are, and that the person is asked whether that is meant.
+	// Counted says that Count is the number of deliveries, and that the page asks for confirmation.
 	Counted bool
 	Count   int
-	// Took is about how long it takes at the rate, in words.
+	// Took is about how long the replay takes at the rate, as text.
 	Took    string
 	Problem string
 	Jobs    []jobRow
@@ -39,12 +39,12 @@ type stateChoice struct {
 	Ticked bool
 }
 
-// replayForm is what a person asks for: text, as people type it.
+// replayForm has the form's values as typed text.
 type replayForm struct {
 	Span, From, To, Types, Rate, Reason string
 	States                              []string
 	Missing                             bool
-	// Recover says that it is to make up for the time when the hook was disabled.
+	// Recover says that the replay is to recover what the hook missed while it was disabled.
 	Recover bool
 }
 
@@ -66,10 +66,10 @@ func replaySpans() []option {
 	}
 }
 
-// replayFieldIDs are the ids of the form's fields by their pointers.
+// replayFieldIDs maps pointers to the ids of the form's fields.
 var replayFieldIDs = map[string]string{"/from": "span", "/states": "states", "/event_types": "types", "/rate": "rate", "/reason": "reason"}
 
-// replay is what the form means; wrong gets what cannot be read.
+// replay converts the form; values that cannot be parsed are added to wrong.
 func (f *replayForm) replay(wrong formErrors) usecase.Replay {
 	r := usecase.Replay{
 		IncludeMissing: f.Missing, Reason: f.Reason,
@@ -81,7 +81,7 @@ func (f *replayForm) replay(wrong formErrors) usecase.Replay {
 	if len(r.States) == 0 && !r.IncludeMissing {
 		wrong.add("states", "Tick what is to be sent again")
 	}
-	r.Rate, _ = strconv.Atoi(f.Rate) // what is no number is refused as 0 is
+	r.Rate, _ = strconv.Atoi(f.Rate) // anything but a number becomes 0, which is refused
 	f.readRange(&r, wrong)
 	return r
 }
@@ -106,11 +106,11 @@ func (f *replayForm) readRange(r *usecase.Replay, wrong formErrors) {
 	}
 }
 
-// momentLayout is how a browser's field for a time has it.
+// momentLayout is the format of a browser's field for a time.
 const momentLayout = "2006-01-02T15:04"
 
-// parseMoment reads a time as a browser's field for one has it. The page's script sends UTC with a Z; without it, UTC is
-// what the field's label asks for.
+// parseMoment parses the value of a browser's field for a time. The page's script sends UTC with a Z. Without it, the
+// time is UTC as well, because the label asks for that.
 func parseMoment(s string) (time.Time, bool) {
 	s = strings.TrimSuffix(strings.Replace(s, " ", "T", 1), "Z")
 	for _, layout := range []string{momentLayout, "2006-01-02T15:04:05.999999999", "2006-01-02"} {
@@ -121,7 +121,7 @@ func parseMoment(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// stateChoices are the states of which the form offers deliveries, and those that were ticked.
+// stateChoices returns the states that the form offers; those in ticked are selected.
 func stateChoices(ticked []string) []stateChoice {
 	list := []stateChoice{
 		{Value: webhook.Dead, Text: "dead: not retried automatically"},
@@ -181,8 +181,8 @@ func (c *console) showReplay(ctx context.Context, v *visit, h *webhook.Hook, bod
 	return answer, nil
 }
 
-// replayHook counts at first, and begins once the person has seen how many there are. What begins too early, or cannot begin, is
-// counted again.
+// replayHook first counts, and begins once the person has seen the number of deliveries. If that is missing, or the
+// replay cannot begin, it counts again.
 func (c *console) replayHook(ctx context.Context, v *visit) (reply, error) {
 	h, err := c.findHook(ctx, v)
 	if err != nil {

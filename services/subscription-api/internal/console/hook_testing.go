@@ -21,13 +21,13 @@ type testBody struct {
 	Head      hookHead
 	Types     []string
 	EventType string
-	// Data is the example's data, as the person may have changed it.
+	// Data is the example's data, possibly changed by the person.
 	Data    string
 	Problem string
 	// Result is nil until something was sent.
 	Result *testResult
 
-	hookErrors webhook.ValidationError // of the hook that was to be tested
+	hookErrors webhook.ValidationError // of the tested hook
 }
 
 // testResult is what was sent and what came back.
@@ -53,7 +53,8 @@ func (c *console) testPage(ctx context.Context, v *visit) (reply, error) {
 	return page("hook-test", body.Head.Title+": test", body), err
 }
 
-// offerTypes lists the known types that the hook wants, chooses one of them where the body's type is none, and returns its example.
+// offerTypes lists the known types that the hook wants. It selects one if the body has none of them, and returns its
+// example.
 func (c *console) offerTypes(ctx context.Context, h *webhook.Hook, body *testBody) (example json.RawMessage, err error) {
 	known, err := c.Cases.KnownTypes(ctx, h.Tenant)
 	if err != nil {
@@ -93,7 +94,7 @@ func (c *console) testHook(ctx context.Context, v *visit) (reply, error) {
 	switch data := json.RawMessage(body.Data); {
 	case !json.Valid(data):
 		body.Problem = "The data is not JSON."
-	case !webhook.SameJSON(data, example): // an example goes with what it is about
+	case !webhook.SameJSON(data, example): // an unchanged example is sent with its entity and context
 		test.Data = usecase.Some(data)
 	}
 	if body.Problem == "" {
@@ -130,7 +131,7 @@ func (c *console) testForm(ctx context.Context, v *visit) (reply, error) {
 	return fragment("hook-checked", edit), nil
 }
 
-// sendTest sends a test, and puts what came back into the body, or why nothing was sent.
+// sendTest sends a test, and sets the result in the body, or why nothing was sent.
 func (c *console) sendTest(ctx context.Context, v *visit, test usecase.Test, body *testBody) error {
 	tested, err := c.Cases.Hooks.Test(ctx, &v.Caller, test)
 	var limited *usecase.LimitError

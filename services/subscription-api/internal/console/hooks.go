@@ -23,19 +23,19 @@ type hookList struct {
 	Types    []string
 	Statuses []option
 	Orders   []option
-	// Total is how many hooks the filter lets through.
+	// Total is the number of hooks that match the filter.
 	Total int
 	Views savedViews
-	// Undo is a hook that was deleted a moment ago; nil for none.
+	// Undo is a hook that was just deleted; may be nil.
 	Undo *undoBody
-	// Previous and Next are the queries of the neighbouring pages; empty where there is none.
+	// Previous and Next are the queries of the neighbouring pages; may be empty.
 	Previous, Next string
 }
 
-// hookQuery is what the list's URL says.
+// hookQuery is the list's query.
 type hookQuery struct{ Search, Status, EventType, Label, Sort string }
 
-// Narrowed reports whether hooks may be hidden by the filter.
+// Narrowed reports whether a filter is set.
 func (q hookQuery) Narrowed() bool { return q.Search+q.Status+q.EventType+q.Label != "" }
 
 func readHookQuery(form url.Values) hookQuery {
@@ -45,8 +45,8 @@ func readHookQuery(form url.Values) hookQuery {
 	}
 }
 
-// filter is what the store is asked for. A status that is none lets everything pass; labels that cannot be read let nothing pass,
-// since all that passes can be paused.
+// filter converts the query. An unknown status is ignored. Invalid labels match no hook, because all matching hooks
+// can be paused at once.
 func (q hookQuery) filter(mask webhook.Mask) usecase.HookFilter {
 	f := usecase.HookFilter{Mask: mask, Search: q.Search, EventType: webhook.NormalizeEventType(q.EventType)}
 	if slices.Contains([]webhook.HookStatus{webhook.Active, webhook.Paused, webhook.Disabled}, webhook.HookStatus(q.Status)) {
@@ -67,22 +67,22 @@ type hookRow struct {
 	// More is how many types are not in Types.
 	More   int
 	Status webhook.HookStatus
-	// Reason says why it is disabled or what is wrong with it.
+	// Reason says why it is disabled, or what is wrong with it.
 	Reason string
-	// Unreadable says that it cannot be read, Failing that its attempts fail.
+	// Unreadable says that it cannot be read, and Failing that its attempts fail.
 	Unreadable bool
 	Failing    bool
 	LastAt     time.Time
-	// Day is nil while it is counted.
+	// Day is nil while it is being counted.
 	Day *spark
 }
 
-// shownTypes is how many event types a row of the list names.
+// shownTypes is how many event types a row lists.
 const shownTypes = 3
 
 func newHookRow(h *usecase.SortedHook) hookRow {
 	shown := min(len(h.EventTypes), shownTypes)
-	if len(h.EventTypes) == shownTypes+1 { // naming it takes no more room than counting it
+	if len(h.EventTypes) == shownTypes+1 { // naming one more type takes no more room than "1 more"
 		shown++
 	}
 	row := hookRow{
@@ -98,7 +98,7 @@ func newHookRow(h *usecase.SortedHook) hookRow {
 	return row
 }
 
-// titleOf is the hook's name, or where it sends to without what may be secret in that.
+// titleOf returns the hook's name, or its target without possible secrets.
 func titleOf(h *webhook.Hook) string {
 	if h.Name != "" {
 		return h.Name
@@ -158,7 +158,7 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 	return page("hooks", "Webhooks", body), nil
 }
 
-// hookRows are the rows of the hooks, each with its last day as far as that is counted.
+// hookRows returns the hooks' rows, each with the chart of its last day if that is available.
 func (c *console) hookRows(ctx context.Context, v *visit, hooks []usecase.SortedHook) ([]hookRow, error) {
 	if len(hooks) == 0 { // the page has no place for counts
 		return nil, nil
@@ -188,7 +188,7 @@ func (c *console) hookRows(ctx context.Context, v *visit, hooks []usecase.Sorted
 	return rows, nil
 }
 
-// readHookPage reads the place in the list that the query names; one that cannot be read is the list's beginning.
+// readHookPage parses the position in the list from the query; an invalid one means the first page.
 func readHookPage(form url.Values) usecase.HookPage {
 	at := usecase.HookPage{Limit: pageSize}
 	order := usecase.HookOrder(form.Get("sort"))

@@ -13,17 +13,17 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// hookChoice is the hooks that were ticked in the list, or all that its filter lets through.
+// hookChoice is the hooks that were selected in the list, or all that match its filter.
 type hookChoice struct {
-	// IDs are the hooks that were ticked; none where All are meant that the filter lets through.
+	// IDs are the selected hooks; empty if All is set, which means all that match the filter.
 	IDs    []string
 	All    bool
 	Filter hookQuery
-	// Next is where to go afterwards.
+	// Next is the page to go to afterwards.
 	Next string
 }
 
-// readHookChoice reads what was chosen, and what that means. The error is errBadForm.
+// readHookChoice parses the selection. The error is errBadForm.
 func (c *console) readHookChoice(v *visit) (choice hookChoice, f usecase.HookFilter, err error) {
 	choice = hookChoice{
 		IDs: v.posted["hook"], All: v.posted.Get("all") != "", Next: safeNext(v.posted.Get("next")),
@@ -49,10 +49,10 @@ func (c *console) readHookChoice(v *visit) (choice hookChoice, f usecase.HookFil
 	return choice, f, nil
 }
 
-// none reports that nothing was ticked.
+// none reports whether nothing was selected.
 func (h *hookChoice) none() bool { return !h.All && len(h.IDs) == 0 }
 
-// bulkBody asks whether so many hooks are really to be paused or resumed.
+// bulkBody asks for confirmation before many hooks are paused or resumed.
 type bulkBody struct {
 	Action string
 	Count  int
@@ -64,13 +64,13 @@ type bulkBody struct {
 // shownNames is how many of many webhooks are named.
 const shownNames = 10
 
-// namedHooks are the titles of the first of many webhooks; More is how many others there are.
+// namedHooks are the titles of the first of many webhooks; More is the number of others.
 type namedHooks struct {
 	Names []string
 	More  int
 }
 
-// nameHooks names the first of the webhooks of the filter, of which there are so many.
+// nameHooks names the first webhooks that match the filter; total is their number.
 func (c *console) nameHooks(ctx context.Context, v *visit, f usecase.HookFilter, total int) (namedHooks, error) {
 	hooks, _, err := c.Cases.Hooks.ListSorted(ctx, &v.Caller, f, usecase.HooksByName, usecase.HookPage{Limit: shownNames})
 	named := namedHooks{More: max(0, total-len(hooks))}
@@ -81,8 +81,8 @@ func (c *console) nameHooks(ctx context.Context, v *visit, f usecase.HookFilter,
 	return named, err
 }
 
-// setStatuses pauses or resumes the hooks that were ticked, or all that the list's filter lets through: at first it says
-// how many these are and what that means, and then, if the person is sure, it does it.
+// setStatuses pauses or resumes the selected hooks, or all that match the list's filter. It first shows how many
+// these are and what that means, and acts after confirmation.
 func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 	status, done, ok := wantedStatus(v.posted.Get("status"))
 	choice, filter, err := c.readHookChoice(v)
@@ -110,7 +110,7 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 	return goTo(withDoneTo(body.Next, done+"-some", n)), nil
 }
 
-// changing narrows the filter to hooks that a change to the status would change.
+// changing restricts the filter to hooks that the status would change.
 func changing(f usecase.HookFilter, to webhook.HookStatus) usecase.HookFilter {
 	switch {
 	case to == webhook.Active:
@@ -123,7 +123,7 @@ func changing(f usecase.HookFilter, to webhook.HookStatus) usecase.HookFilter {
 	return f
 }
 
-// wantedStatus reads what a button asks for.
+// wantedStatus parses a button's action.
 func wantedStatus(action string) (status webhook.HookStatus, done string, ok bool) {
 	switch action {
 	case "pause":
@@ -135,8 +135,8 @@ func wantedStatus(action string) (status webhook.HookStatus, done string, ok boo
 	}
 }
 
-// setStatus pauses an active hook, or resumes one that is paused or disabled. After a disabled one is on again, what it
-// missed is offered.
+// setStatus pauses an active hook, or resumes one that is paused or disabled. After resuming a disabled hook, it
+// offers to recover what the hook missed.
 func (c *console) setStatus(ctx context.Context, v *visit) (reply, error) {
 	id, err := readID(v)
 	if err != nil {
@@ -170,13 +170,13 @@ func (c *console) setStatus(ctx context.Context, v *visit) (reply, error) {
 	return goTo(withDone(hookPath(id), done)), nil
 }
 
-// pauseEnds are the choices of how long a hook is paused.
+// pauseEnds are the choices of how long to pause a hook.
 func pauseEnds() []option {
 	return []option{{"", "until I resume it"}, {"1h", "for an hour"}, {"4h", "for 4 hours"}, {"tomorrow", "until tomorrow 08:00"}, {ownSpan, "until …"}}
 }
 
-// pauseEnd is when a pause ends that a form asks for: zero for never. Tomorrow is the reader's, if their browser says how far it is
-// from UTC, in minutes.
+// pauseEnd parses when a pause ends; zero for never. Tomorrow is in the reader's time zone, if the browser sends its
+// offset from UTC in minutes.
 func pauseEnd(form url.Values, now time.Time) (until time.Time, ok bool) {
 	switch choice := form.Get("until"); choice {
 	case "":

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// replayManyBody asks what of many hooks is to be sent again, and then whether so much is meant.
+// replayManyBody asks which deliveries of many hooks to replay, and then for confirmation.
 type replayManyBody struct {
 	hookChoice
 
@@ -22,10 +22,10 @@ type replayManyBody struct {
 	Wrong  formErrors
 	Spans  []option
 	States []stateChoice
-	// Counted says that Hooks and Count, of deliveries, are known.
+	// Counted says that Hooks and Count, the number of deliveries, are known.
 	Counted      bool
 	Hooks, Count int
-	// Named are the webhooks that were chosen; once they are counted, those that have something to be sent.
+	// Named are the selected webhooks; once counted, those with deliveries to replay.
 	Named namedHooks
 	// Refused are webhooks that are left out.
 	Refused []refusedHook
@@ -37,8 +37,8 @@ type refusedHook struct {
 	Title, Reason string
 }
 
-// replayHooks replays the hooks that were ticked, or all that the list's filter lets through. It asks what of them, counts, and begins once the
-// person has seen how many there are.
+// replayHooks replays the selected hooks, or all that match the list's filter. It asks for the details, counts, and
+// begins once the person has seen the number.
 func (c *console) replayHooks(ctx context.Context, v *visit) (reply, error) {
 	chosen, filter, err := c.readHookChoice(v)
 	switch {
@@ -78,7 +78,7 @@ func (c *console) replayHooks(ctx context.Context, v *visit) (reply, error) {
 	return answer, nil
 }
 
-// countOrBegin counts what the form means, or begins it where that is wanted and nothing is wrong.
+// countOrBegin counts the deliveries, or begins the replay if that is wanted and nothing is wrong.
 func (c *console) countOrBegin(ctx context.Context, v *visit, choice usecase.HookChoice, begin bool, body *replayManyBody) (begun bool, err error) {
 	replay := body.Form.replay(body.Wrong)
 	var done usecase.Replays

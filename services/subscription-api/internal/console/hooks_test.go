@@ -16,7 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// whole is a form with every field filled in.
+// whole returns a form with every field filled in.
 func whole() url.Values {
 	return formOf(
 		"name", "North shop", "target_url", "HTTPS://Example.com/hooks?a=b", "event_type", "package.created", "event_type", "order.created",
@@ -31,7 +31,7 @@ func whole() url.Values {
 	)
 }
 
-// created returns the id of the hook that an answer is about.
+// created returns the id of the hook that a response is about.
 func created(t *testing.T, a answer) uuid.UUID {
 	t.Helper()
 	found := regexp.MustCompile(`/console/hooks/([0-9a-f-]{36})/`).FindStringSubmatch(a.header.Get("Location") + a.text)
@@ -317,7 +317,7 @@ func TestAnAlertTakesAClickAndATargetURL(t *testing.T) {
 	}
 }
 
-// A key of a config that is described can be typed, once, and what is wrong with it is said beside it.
+// Every described key of a config has exactly one input, which shows its errors.
 func TestEveryKeyOfAConfigHasAnInput(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

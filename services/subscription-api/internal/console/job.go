@@ -16,7 +16,7 @@ import (
 
 func jobPath(id uuid.UUID) string { return Root + "jobs/" + id.String() + "/" }
 
-// jobRow is a replay as lists show it.
+// jobRow is a replay in a list.
 type jobRow struct {
 	ID        uuid.UUID
 	State     usecase.JobState
@@ -34,28 +34,28 @@ type jobBody struct {
 	Job   usecase.Job
 	Hook  string
 	Owner string
-	// What says which deliveries it is of.
+	// What describes the deliveries in words.
 	What string
-	// Left is about how long it still takes, in words; empty where that is not known.
+	// Left is about how long it still takes, as text; empty if unknown.
 	Left    string
 	Problem string
-	// Outcome is what became of the deliveries so far; nil while they are counted.
+	// Outcome counts the deliveries so far; nil while they are being counted.
 	Outcome *jobOutcome
 }
 
-// jobOutcome counts the deliveries that were handed over.
+// jobOutcome counts the deliveries that were handed over, by state.
 type jobOutcome struct{ Delivered, Waiting, Parked, Dead int }
 
-// Open is how many of them are still to be delivered.
+// Open counts those that are not finished.
 func (o jobOutcome) Open() int { return o.Waiting + o.Parked }
 
-// Running reports whether it goes on by itself.
+// Running reports whether the job is running.
 func (b jobBody) Running() bool { return b.Job.State == usecase.JobRunning }
 
-// Open reports whether it is not finished.
+// Open reports whether the job is not finished.
 func (b jobBody) Open() bool { return b.Running() || b.Job.State == usecase.JobPaused }
 
-// Percent is how much of it is done. Fewer may be made than were counted: the hook's filter keeps some from it.
+// Percent is the progress. Fewer deliveries may be made than were counted, because the hook's filter excludes some.
 func (b jobBody) Percent() int {
 	switch {
 	case b.Job.State == usecase.JobCompleted || b.Job.Total == 0:
@@ -112,7 +112,7 @@ func (c *console) showJob(ctx context.Context, v *visit, job usecase.Job, proble
 	return answer, nil
 }
 
-// replayText says which deliveries a replay is of.
+// replayText describes the deliveries of a replay.
 func replayText(j *usecase.Job) string {
 	states := make([]string, len(j.States))
 	for i, s := range j.States {
@@ -131,7 +131,7 @@ func replayText(j *usecase.Job) string {
 	return text
 }
 
-// changeJob pauses, resumes or cancels.
+// changeJob pauses, resumes or cancels a job.
 func (c *console) changeJob(ctx context.Context, v *visit) (reply, error) {
 	id, err := readID(v)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/jobs"
 )
 
-// TestAReplaySaysWhatBecameOfItsDeliveries also lists exactly these.
+// TestAReplaySaysWhatBecameOfItsDeliveries also checks that the list of its deliveries is exact.
 func TestAReplaySaysWhatBecameOfItsDeliveries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -28,7 +28,7 @@ func TestAReplaySaysWhatBecameOfItsDeliveries(t *testing.T) {
 		e := w.event(t, fmt.Sprintf("e-%d", i), uint64(i+1), "package.created", "package:61", time.Hour)
 		events = append(events, e)
 		state := webhook.Dead
-		if i == 5 { // which the replay is not of
+		if i == 5 { // not part of the replay
 			state = webhook.Delivered
 		}
 		w.record(t, fact(h.ID, &e, state, "", answered(500, "no")), fact(other.ID, &e, webhook.Dead, "", answered(500, "no")))
@@ -64,7 +64,7 @@ func TestAReplaySaysWhatBecameOfItsDeliveries(t *testing.T) {
 		again.Attempts, again.Attempt.Number, again.Replay, again.At = 2, 2, true, time.Now().UnixNano()
 		w.record(t, again)
 	}
-	b.do(t, chromedp.WaitVisible(chromedp.CSS("#counts .tile.bad"))) // by itself
+	b.do(t, chromedp.WaitVisible(chromedp.CSS("#counts .tile.bad"))) // without a reload
 	for state, n := range map[string]int{"delivered": 2, "waiting": 1, "parked": 1, "dead": 1} {
 		require.Equal(t, fmt.Sprint(n), b.text(t, `#counts a[href$="state=`+state+`"]`), state)
 		list := p.get(t, "/console/deliveries/?job="+job.ID.String()+"&state="+state).text

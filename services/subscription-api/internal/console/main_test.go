@@ -40,13 +40,13 @@ type world struct {
 	url  string
 	db   *testenv.Store
 	logs *observer.ObservedLogs
-	// bus makes a bus of the test's own when it is asked for, which has what is set aside.
+	// bus starts a bus of the test's own on first use; set-aside entries are read from it.
 	bus func() (*bus.Bus, error)
 	// operator is an operator's admin token.
 	operator string
 }
 
-// someBus is a bus that is a little behind; without messages it does not answer.
+// someBus is a bus that is slightly behind; if pending is 0 it does not answer.
 type someBus struct{ pending uint64 }
 
 func (b someBus) Lag(context.Context, bus.Consumer) (bus.Lag, error) {
@@ -68,7 +68,7 @@ func (b someBus) ServerVersion() string { return "2.15.3" }
 
 type option func(*console.Deps)
 
-// reaching lets hooks send to the address, which is on this machine.
+// reaching allows hooks to send to the address, which is on this machine.
 func reaching(t *testing.T, address string) option {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -109,7 +109,7 @@ func (w *world) hook(t *testing.T, name, target string, types ...string) webhook
 	})
 }
 
-// event stores an event of the default tenant that was published so long ago.
+// event stores an event of the default tenant that was published this long ago.
 func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity string, ago time.Duration, problems ...webhook.FieldError) webhook.Event {
 	t.Helper()
 	at := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
@@ -123,7 +123,7 @@ func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity str
 	return e
 }
 
-// setAside has events set aside that PostgreSQL refuses.
+// setAside sets events aside that PostgreSQL rejects.
 func (w *world) setAside(t *testing.T, n int) {
 	t.Helper()
 	b, err := w.bus()
@@ -133,7 +133,7 @@ func (w *world) setAside(t *testing.T, n int) {
 	require.NoError(t, err)
 }
 
-// reject stores something that was published to the type's subject and is no event.
+// reject stores a rejected event that was published to the type's subject.
 func (w *world) reject(t *testing.T, seq uint64, eventType, reason, detail string, ago time.Duration) {
 	t.Helper()
 	r := w.db.Ledger.NewRecorder()
@@ -144,7 +144,7 @@ func (w *world) reject(t *testing.T, seq uint64, eventType, reason, detail strin
 	}}}}))
 }
 
-// replay asks for a hook's dead deliveries of the last day again.
+// replay requests a replay of a hook's dead deliveries of the last day.
 func (w *world) replay(t *testing.T, hook uuid.UUID, reason string) store.Job {
 	t.Helper()
 	job, err := w.db.Jobs.Create(t.Context(), "test", store.NewJob{Reason: reason, Rate: 5, Total: 7, Replay: store.Replay{
@@ -155,7 +155,7 @@ func (w *world) replay(t *testing.T, hook uuid.UUID, reason string) store.Job {
 	return job
 }
 
-// record writes what became of deliveries, as a worker's recorder does.
+// record writes facts to the ledger, as a worker's recorder does.
 func (w *world) record(t *testing.T, facts ...*whispererv1.DeliveryFact) {
 	t.Helper()
 	r := w.db.Ledger.NewRecorder()
@@ -163,7 +163,7 @@ func (w *world) record(t *testing.T, facts ...*whispererv1.DeliveryFact) {
 	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w-1", Facts: facts}}))
 }
 
-// fact is a delivery of the event after one attempt.
+// fact returns a delivery of the event after one attempt.
 func fact(h uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) *whispererv1.DeliveryFact {
 	id := webhook.DeliveryID(h, e.ID)
 	f := &whispererv1.DeliveryFact{
@@ -202,20 +202,20 @@ func unanswered(class webhook.ErrorClass, text string) *whispererv1.AttemptFact 
 	}
 }
 
-// person is somebody with a browser's cookies.
+// person is a user with a browser's cookies.
 type person struct {
 	w      *world
 	cookie *http.Cookie
 }
 
-// answer is what came back.
+// answer is a response.
 type answer struct {
 	status int
 	header http.Header
 	text   string
 }
 
-// send makes a request as a browser makes one of its own site, without following redirects.
+// send sends a same-origin request as a browser does, without following redirects.
 func (p *person) send(t *testing.T, method, path string, form url.Values, change ...func(*http.Request)) answer {
 	t.Helper()
 	var body io.Reader
@@ -261,7 +261,7 @@ func (p *person) post(t *testing.T, path string, fields ...string) answer {
 	return p.send(t, http.MethodPost, path, formOf(fields...))
 }
 
-// formOf makes a form of names and values.
+// formOf returns a form of names and values.
 func formOf(fields ...string) url.Values {
 	form := url.Values{}
 	for i := 0; i+1 < len(fields); i += 2 {
@@ -270,7 +270,7 @@ func formOf(fields ...string) url.Values {
 	return form
 }
 
-// signIn returns a person with the token.
+// signIn returns a person who is signed in with the token.
 func (w *world) signIn(t *testing.T, token string) *person {
 	t.Helper()
 	p := &person{w: w}

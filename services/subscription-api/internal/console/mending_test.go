@@ -13,7 +13,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// TestWhatMendsAWebhookIsAboveTheFold looks at a webhook whose receiver refuses its secret, on the screen of a small laptop.
+// TestWhatMendsAWebhookIsAboveTheFold looks at a webhook whose receiver rejects its secret, on the screen of a small
+// laptop.
 func TestWhatMendsAWebhookIsAboveTheFold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

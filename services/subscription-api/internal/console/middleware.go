@@ -13,11 +13,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// policy lets pages use the files of this package, send forms back here, and nothing else.
+// policy allows pages to use the files of this package and to send forms back here, and nothing else.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-// securityHeaders also keeps pages out of caches: they show what only their reader may see.
+// securityHeaders also keeps pages out of caches, because they show what only their reader may see.
 func securityHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -32,10 +32,10 @@ func securityHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// sameOrigin refuses what another site lets a browser send.
+// sameOrigin refuses requests that another site makes a browser send.
 func sameOrigin(next http.Handler) http.Handler { return http.NewCrossOriginProtection().Handler(next) }
 
-// recoverPanic turns a panic into a 500, and lets go of a connection whose client has gone.
+// recoverPanic turns a panic into a 500, and closes the connection if the client has gone.
 func (c *console) recoverPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -53,23 +53,23 @@ func (c *console) recoverPanic(next http.Handler) http.Handler {
 	})
 }
 
-// statusWriter remembers the status of an answer.
+// statusWriter records the status of a response.
 type statusWriter struct {
 	http.ResponseWriter
 
 	status int
 }
 
-// WriteHeader remembers the status.
+// WriteHeader records the status.
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap lets what is beneath be flushed.
+// Unwrap gives http.ResponseController access to flushing.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// observe writes the request's one log line. It has the route, not the URL, which may carry a search.
+// observe writes the request's log line. It contains the route rather than the URL, which may contain a search.
 func (c *console) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
@@ -82,17 +82,17 @@ func (c *console) observe(next http.Handler) http.Handler {
 		next.ServeHTTP(seen, r)
 		method, route, found := strings.Cut(r.Pattern, " ")
 		if !found {
-			method, route = "HTTP", r.Pattern // any method, or a path that is none of ours
+			method, route = "HTTP", r.Pattern // any method, or an unknown path
 		}
 		span.Served(method, route, seen.status)
 		message := "console request served"
 		if strings.HasPrefix(seen.Header().Get("Content-Type"), eventStream) {
-			message = "console page followed" // its duration is how long somebody looked
+			message = "console page followed" // the duration is how long somebody looked at the page
 		}
 		c.Log.Info(message, zap.String("route", r.Pattern), zap.Int("status_code", seen.status),
 			zap.Duration("duration", time.Since(begin)), traceOf(r))
 	})
 }
 
-// traceOf is what a log line says of a request: the id of its trace.
+// traceOf returns the log field with the request's trace id.
 func traceOf(r *http.Request) zap.Field { return trace.ID(trace.From(r.Context()).Traceparent()) }

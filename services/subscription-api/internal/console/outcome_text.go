@@ -72,7 +72,7 @@ func reasonText(reason webhook.Reason) string {
 	}
 }
 
-// classText says why an attempt was not a success.
+// classText says why an attempt failed.
 func classText(class webhook.ErrorClass) string {
 	switch class {
 	case webhook.ClassNone:
@@ -126,7 +126,7 @@ func classText(class webhook.ErrorClass) string {
 	}
 }
 
-// answerText says what the last attempt brought: of a success that is none, what was wrong with it.
+// answerText describes the result of the last attempt. For a success status that does not count, it says why.
 func answerText(status int, class webhook.ErrorClass) string {
 	if status != 0 && !unfinished(class) {
 		if text := http.StatusText(status); text != "" {
@@ -137,7 +137,7 @@ func answerText(status int, class webhook.ErrorClass) string {
 	return classText(class)
 }
 
-// unfinished reports whether a success is none that came with an attempt of this class.
+// unfinished reports whether the class means that a success status does not count.
 func unfinished(class webhook.ErrorClass) bool {
 	return class == webhook.ClassTimeout || class == webhook.ClassIncomplete || class == webhook.ClassCondition
 }
@@ -153,11 +153,11 @@ func failingText(text string, failures int) string {
 	return text
 }
 
-// deliveryRow is a delivery as lists show it.
+// deliveryRow is a delivery in a list.
 type deliveryRow struct {
 	ID     uuid.UUID
 	HookID uuid.UUID
-	// Hook is the title of the hook; empty where the page is about one hook.
+	// Hook is the title of the hook; empty if the page is about one hook.
 	Hook string
 	// HookGone says that the hook has been deleted.
 	HookGone    bool
@@ -169,7 +169,7 @@ type deliveryRow struct {
 	Answer      string
 	Attempts    int
 	PublishedAt time.Time
-	// NextAt is when it is tried next; zero where it does not wait for a time.
+	// NextAt is when it is tried next; zero if it does not wait for a time.
 	NextAt time.Time
 }
 
@@ -188,7 +188,7 @@ func deliveryRows(list []webhook.Delivery) []deliveryRow {
 	return rows
 }
 
-// titledRows are rows that say which webhook they are for.
+// titledRows returns rows with the titles of their webhooks.
 func (c *console) titledRows(ctx context.Context, v *visit, list []webhook.Delivery) ([]deliveryRow, error) {
 	rows := deliveryRows(list)
 	ids := make([]uuid.UUID, len(rows))
@@ -211,7 +211,7 @@ func (c *console) titledRows(ctx context.Context, v *visit, list []webhook.Deliv
 	return rows, nil
 }
 
-// listRows are the rows of a list, which say which webhook they are for unless it is about one.
+// listRows returns the rows of a list, with the titles of their webhooks unless the list is about one.
 func (c *console) listRows(ctx context.Context, v *visit, f *usecase.DeliveryFilter, list []webhook.Delivery) ([]deliveryRow, error) {
 	if f.Hook != uuid.Nil {
 		return deliveryRows(list), nil

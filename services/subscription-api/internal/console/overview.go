@@ -12,24 +12,24 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// shownUnhealthy is how many hooks the overview complains about.
+// shownUnhealthy is how many unhealthy hooks the overview lists.
 const shownUnhealthy = 5
 
 type overviewBody struct {
-	// Counts is nil while they are made.
+	// Counts is nil while it is being counted.
 	Counts    *tenantCounts
 	Unhealthy []unhealthyRow
-	// Ill is how many there are besides those in Unhealthy, at least.
+	// Ill says that there are more than those in Unhealthy.
 	Ill    bool
 	Lags   []lagRow
 	Recent []deliveryRow
-	// Aside is how many ledger entries are set aside, in words; empty for none.
+	// Aside is the number of set-aside ledger entries as text; empty for none.
 	Aside string
-	// Hooks says that there is at least one.
+	// Hooks says that there is at least one hook.
 	Hooks bool
 }
 
-// tenantCounts is how a tenant's deliveries fare.
+// tenantCounts counts a tenant's deliveries.
 type tenantCounts struct {
 	Chart                          timeChart
 	Waiting, Parked, Dead, Resting int
@@ -99,10 +99,10 @@ func (c *console) countTenant(ctx context.Context, tenant string, chart chartQue
 	return t, err
 }
 
-// Alerts are the services by which people can be told.
+// Alerts are the services through which people can be alerted.
 func (overviewBody) Alerts() []alertRecipe { return alertRecipes }
 
-// unhealthy lists one more than are shown, so that one can say so.
+// unhealthy returns one hook more than are shown, to tell whether there are more.
 func (c *console) unhealthy(ctx context.Context, tenant string) ([]unhealthyRow, error) {
 	list, err := c.Cases.History.ListUnhealthy(ctx, tenant, shownUnhealthy+1)
 	if err != nil {
@@ -130,11 +130,11 @@ func (c *console) unhealthy(ctx context.Context, tenant string) ([]unhealthyRow,
 type lagRow struct {
 	Name, Text        string
 	Pending, InFlight string
-	// Problem says why it is not known.
+	// Problem says why that is unknown.
 	Problem string
 }
 
-// lags asks the bus; where it does not answer, that is what the rows say.
+// lags asks the bus. If it does not answer, the rows say so.
 func (c *console) lags(ctx context.Context) []lagRow {
 	words := map[bus.Consumer]string{
 		bus.Fanout: "Events to be delivered", bus.EventRecorder: "Events to be recorded", bus.Retry: "Retries due",
@@ -155,5 +155,5 @@ func (c *console) lags(ctx context.Context) []lagRow {
 	return rows
 }
 
-// busTimeout bounds what a page waits for NATS.
+// busTimeout bounds how long a page waits for NATS.
 const busTimeout = time.Second

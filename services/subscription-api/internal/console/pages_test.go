@@ -23,7 +23,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// story fills a world with one of each thing, and returns the paths of all pages.
+// story fills a world with one object of each kind, and returns the paths of all pages.
 func story(t *testing.T, w *world) []string {
 	t.Helper()
 	north := w.hook(t, "North shop", "http://example.com/north", "package.>", "order.created", "shipment.created", "transfer.>")
@@ -221,7 +221,7 @@ func TestDeliveriesAreFiltered(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, p.get(t, "/console/hooks/?search=%ff").status)
 }
 
-// TestEventsAreFiltered also sees what the schema of their type has against them.
+// TestEventsAreFiltered also checks the display of schema violations.
 func TestEventsAreFiltered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -355,7 +355,7 @@ func TestTheAuditLogIsNarrowed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "Olga", Role: store.Admin, Tenant: "default"}))
-	h := w.hook(t, "north", "http://example.com/", "package.created") // by the program test
+	h := w.hook(t, "north", "http://example.com/", "package.created") // the actor is the program "test"
 	require.Equal(t, http.StatusSeeOther, p.post(t, "/console/hooks/"+h.ID.String()+"/status", "status", "pause").status)
 	for query, found := range map[string][2]bool{ // created, paused
 		"":                                   {true, true},
@@ -384,7 +384,7 @@ func TestTheAuditLogIsNarrowed(t *testing.T) {
 	}
 }
 
-// busy returns a store of the database that has one connection, which is in use until the test ends.
+// busy returns a store with a single database connection, which is in use until the test ends.
 func (w *world) busy(t *testing.T) *store.DB {
 	t.Helper()
 	one, err := store.Open(w.db.URL, 1, w.db.Ring)

@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// readPage reads the place in a list that the query names; one that cannot be read is the list's beginning.
+// readPage parses the position in a list from the query; an invalid one means the first page.
 func readPage(form url.Values) usecase.Page {
 	at := usecase.Page{Limit: pageSize}
 	if p, ok := parsePosition(form.Get("older")); ok {
@@ -34,16 +34,16 @@ func formatPosition(p usecase.Position) string {
 	return strconv.FormatInt(p.At.UnixMicro(), 10) + "_" + p.ID.String()
 }
 
-// paging is where a list goes on.
+// paging has the links to neighbouring pages.
 type paging struct {
-	// Newer and Older are the queries of the pages before and after; empty where there is none.
+	// Newer and Older are the queries of the neighbouring pages; may be empty.
 	Newer, Older string
-	// SearchedTo is how far a page came that ended before it was full, as there is no index of what is looked for; zero
-	// for another.
+	// SearchedTo is how far the search for a page came if it ended before the page was full, for want of an index;
+	// otherwise zero.
 	SearchedTo time.Time
 }
 
-// neighbours are the pages before and after one.
+// neighbours returns the links to the neighbouring pages.
 func neighbours[T any](form url.Values, at usecase.Page, found usecase.Scanned[T], position func(*T) usecase.Position) (p paging) {
 	var first, last *usecase.Position
 	if n := len(found.List); n > 0 {
@@ -66,19 +66,19 @@ func neighbours[T any](form url.Values, at usecase.Page, found usecase.Scanned[T
 	return p
 }
 
-// wholePage is a page of a list that is read from an index.
+// wholePage converts a page that was read from an index.
 func wholePage[T any](list []T, more bool, err error) (usecase.Scanned[T], error) {
 	return usecase.Scanned[T]{List: list, More: more}, err
 }
 
-// pageLink is the query of the same list at another place.
+// pageLink returns the query for another position in the same list.
 func pageLink(form url.Values, direction, place string) string {
 	q := filterOf(form)
 	q.Set(direction, place)
 	return "?" + q.Encode()
 }
 
-// filterOf is what a list's query says besides the place in the list.
+// filterOf returns a list's query without the position.
 func filterOf(form url.Values) url.Values {
 	q := url.Values{}
 	for name, values := range form {
@@ -101,7 +101,7 @@ func withDone(path, done string) string {
 	return path + separator + "done=" + done
 }
 
-// withDoneTo is withDone for so many things.
+// withDoneTo is withDone for n objects.
 func withDoneTo(path, done string, n int) string {
 	return withDone(path, done) + "&n=" + strconv.Itoa(n)
 }

@@ -20,7 +20,7 @@ type rejectedQuery struct {
 	spanQuery
 }
 
-// Narrowed reports whether rejected events may be hidden by the filter.
+// Narrowed reports whether a filter is set.
 func (q rejectedQuery) Narrowed() bool { return q != rejectedQuery{} }
 
 type rejectedList struct {
@@ -37,7 +37,8 @@ type rejectedRow struct {
 	Cut                                 bool
 }
 
-// reasonOptions has all reasons why something is no event. Nothing is listed for a tenant that there is not.
+// reasonOptions lists all reasons for rejection. It leaves out that of an unknown tenant, because no tenant sees
+// those.
 func reasonOptions() []option {
 	return []option{
 		{"", "any reason"},
@@ -53,7 +54,7 @@ func reasonOptions() []option {
 	}
 }
 
-// reasonWords says a reason to people; one that is not known stays as it is.
+// reasonWords describes a reason in words, and returns unknown ones unchanged.
 func reasonWords(reason string) string {
 	options := reasonOptions()
 	if i := slices.IndexFunc(options, func(o option) bool { return o.Value == reason }); i > 0 {

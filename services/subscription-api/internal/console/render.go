@@ -22,7 +22,7 @@ var templateFiles embed.FS
 // pages are the templates by name, each with the layout and the parts.
 type pages map[string]*template.Template
 
-// loadPages parses all templates: what is wrong in one is found at the start.
+// loadPages parses all templates, so that errors in them are found at startup.
 func loadPages(files assets) (pages, error) {
 	base, err := template.New("").Option("missingkey=error").Funcs(functions(files)).ParseFS(templateFiles, "templates/parts/*.html")
 	if err != nil {
@@ -47,29 +47,29 @@ func loadPages(files assets) (pages, error) {
 	return list, nil
 }
 
-// view is what a template sees: the page's own body, and who looks at it.
+// view is what a template sees: the page's own body, and the reader.
 type view struct {
 	Title   string
 	Section string
 	Body    any
-	// Here is the page's address, for forms that come back to it.
+	// Here is the page's address, for forms that return to it.
 	Here  string
 	Theme string
-	// Done says what the person has just done, or, where that was Refused, why not.
+	// Done is the message about what the person has just done; if Refused is set, it says why that failed.
 	Done     string
 	Refused  bool
 	SignedIn bool
 	Token    usecase.Token
-	// Expiring says that the token of the person who looks expires soon.
+	// Expiring says that the reader's token expires soon.
 	Expiring bool
 	Tenant   string
 	Operator bool
 	CanEdit  bool
 	CanAdmin bool
 	Version  string
-	// Pending says that the page asks for its counts again, once it is there.
+	// Pending says that the browser has to fetch the page's counts after it has loaded.
 	Pending bool
-	// Follow says that the page can be followed at its address.
+	// Follow says that the page has live updates at its address.
 	Follow bool
 }
 
@@ -97,7 +97,7 @@ func (c *console) render(v *visit, answer reply) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// section is the part of the console that a path belongs to, for the navigation.
+// section returns the part of the console that a path belongs to, for the navigation.
 func section(p string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(p, Root), "/")
 	switch first {

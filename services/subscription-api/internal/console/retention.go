@@ -20,14 +20,14 @@ type retentionBody struct {
 	Wrong formErrors
 }
 
-// retentionForm is a policy as people type it.
+// retentionForm is a policy as typed text.
 type retentionForm struct {
 	EventType, Days string
-	// Sure says that the person knows that what is older is erased.
+	// Sure says that the person has confirmed that older payloads are erased.
 	Sure bool
 }
 
-// retentionFieldIDs are the ids of the form's fields by their pointers.
+// retentionFieldIDs maps pointers to the ids of the form's fields.
 var retentionFieldIDs = map[string]string{"/event_type": "event_type", "/days": "days"}
 
 func (c *console) listRetention(ctx context.Context, v *visit) (reply, error) {
@@ -58,7 +58,7 @@ func (c *console) setRetention(ctx context.Context, v *visit) (reply, error) {
 		body.Wrong.add("sure", "Tick this: what is erased cannot be brought back")
 		return c.retention(ctx, v, body)
 	}
-	days, _ := strconv.Atoi(body.Form.Days) // what is no number is refused as 0 is
+	days, _ := strconv.Atoi(body.Form.Days) // anything but a number becomes 0, which is refused
 	_, err := c.Cases.Erasures.SetRetention(ctx, &v.Caller, body.Form.EventType, usecase.Some(days))
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):

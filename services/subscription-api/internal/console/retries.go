@@ -8,12 +8,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// timetable is when a delivery that always fails would be tried.
+// timetable lists the retries of a delivery that always fails.
 type timetable struct {
 	Steps []retryLine
 	// Problem says why there is none.
 	Problem string
-	// Last is how long after the first attempt the last one is, at the latest.
+	// Last is the latest time of the last attempt, relative to the first.
 	Last string
 	Bars []bar
 }
@@ -23,7 +23,7 @@ type retryLine struct {
 	Wait, After string
 }
 
-// preview makes the timetable of what the form says so far.
+// preview returns the timetable of the unsaved form.
 func preview(f *hookForm) timetable {
 	countdown, err := webhook.ParseCountdown(f.retries())
 	var invalid *webhook.ValidationError
@@ -45,7 +45,7 @@ func preview(f *hookForm) timetable {
 	return t
 }
 
-// span writes a range of durations as one where its ends read the same.
+// span formats a range of durations, or a single one if both ends read the same.
 func span(low, high time.Duration) string {
 	if wait(low) == wait(high) {
 		return wait(low)

@@ -84,7 +84,7 @@ func (c *console) hookRoutes(page func(usecase.Role, string, handler)) {
 	page(usecase.Editor, "POST jobs/{id}/{$}", c.changeJob)
 }
 
-// activityRoutes are the pages of what happened.
+// activityRoutes are the pages of deliveries and events.
 func (c *console) activityRoutes(page func(usecase.Role, string, handler)) {
 	page(usecase.Editor, "GET deliveries/retry", c.lookUp(c.retryManyPage))
 	page(usecase.Editor, "POST deliveries/retry", c.retryMany)
@@ -97,7 +97,7 @@ func (c *console) activityRoutes(page func(usecase.Role, string, handler)) {
 	page(usecase.Viewer, "GET rejected/{$}", c.lookUp(c.listRejected))
 }
 
-// erasureRoutes are the pages of what is erased, on request and after a time.
+// erasureRoutes are the pages about erasure, on request and by retention.
 func (c *console) erasureRoutes(page func(usecase.Role, string, handler)) {
 	page(usecase.Admin, "GET erasures/{$}", c.listErasures)
 	page(usecase.Admin, "GET erasures/{id}/{$}", c.erasurePage)
@@ -108,7 +108,7 @@ func (c *console) erasureRoutes(page func(usecase.Role, string, handler)) {
 	page(usecase.Admin, "POST retention/remove", c.removeRetention)
 }
 
-// rooted puts the console's root between a pattern's method and path.
+// rooted inserts the console's root between a pattern's method and path.
 func rooted(pattern string) string {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok {

@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// shownFound is how many things of a kind a search shows.
+	// shownFound is how many results of each kind a search shows.
 	shownFound = 5
-	// leastPrefix is how much of an id is searched for as its beginning.
+	// leastPrefix is the minimum length of an id's prefix in a search.
 	leastPrefix = 8
-	// mostSearched bounds what is searched for, in bytes.
+	// mostSearched bounds the search text in bytes.
 	mostSearched = 256
 )
 
@@ -31,11 +31,11 @@ type searchBody struct {
 	Deliveries []deliveryRow
 	// Types are event types with the text in their name.
 	Types []string
-	// About are events about the entity, Payloads those with the text in their data.
+	// About are events about the entity, and Payloads events with the text in their data.
 	About, Payloads []eventRow
-	// More are the lists with all that was found of a kind; empty where all is shown.
+	// MoreAbout and MoreHooks link to the lists of all results of a kind; empty if all are shown.
 	MoreAbout, MoreHooks string
-	// SearchedTo is how far back payloads were looked through, where that is not all of the time range.
+	// SearchedTo is how far back payloads were searched, if that is not the whole time range.
 	SearchedTo time.Time
 }
 
@@ -46,8 +46,8 @@ func (b searchBody) Nothing() bool {
 
 type foundHook struct{ Title, Target, Link string }
 
-// search finds webhooks by name, target and id, event types by name, events by id, by what they are about and by text in their data, and deliveries by
-// id: whatever somebody has in hand.
+// search finds whatever a person may have: webhooks by name, target and id, event types by name, events by id, entity
+// and text in their data, and deliveries by id.
 func (c *console) search(ctx context.Context, v *visit) (reply, error) {
 	body := searchBody{Query: strings.TrimSpace(v.form.Get("q")), spanQuery: readSpan(v.form)}
 	when, problem := body.timeRange(v.now())
@@ -96,7 +96,7 @@ func (c *console) searchHooks(ctx context.Context, v *visit, body *searchBody, _
 	return nil
 }
 
-// searchIDs finds an event by its id, and deliveries by theirs or the beginning of it.
+// searchIDs finds an event by its id, and deliveries by their id or a prefix of it.
 func (c *console) searchIDs(ctx context.Context, v *visit, body *searchBody, _ usecase.TimeRange) error {
 	e, err := c.Cases.Deliveries.FindEvent(ctx, &v.Caller, body.Query)
 	switch {

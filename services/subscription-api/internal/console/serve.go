@@ -22,13 +22,14 @@ import (
 )
 
 const (
-	// maxForm bounds what a form may send, in bytes.
+	// maxForm bounds a submitted form in bytes.
 	maxForm = 1 << 20
-	// pageTimeout bounds what a page waits for Postgres, so that a person hears within seconds that it is away.
+	// pageTimeout bounds how long a page waits for Postgres, so that a person learns within seconds that it is
+	// unavailable.
 	pageTimeout = 5 * time.Second
 )
 
-// visit is one request of a person who is signed in; without a session the token is the zero value.
+// visit is one request of a signed-in person; without a session the token is the zero value.
 type visit struct {
 	usecase.Caller
 
@@ -36,11 +37,11 @@ type visit struct {
 	session session
 	// form is the query and, for a POST, the body; posted is the body alone.
 	form, posted url.Values
-	// pending says that something was not counted in time: the page asks again once it is there.
+	// pending says that something was not counted in time, so the browser has to fetch it later.
 	pending bool
 }
 
-// patience is how long counts of this request are waited for.
+// patience returns how long this request waits for counts.
 func (v *visit) patience() time.Duration {
 	if v.form.Get("wait") != "" {
 		return pageTimeout - time.Second
@@ -48,19 +49,19 @@ func (v *visit) patience() time.Duration {
 	return patience
 }
 
-// handler makes a reply. It writes nothing itself, so that one which takes too long can be given up on.
+// handler makes a reply. It does not write to the response, so that a handler which takes too long can be abandoned.
 type handler func(ctx context.Context, v *visit) (reply, error)
 
-// reply is what a request is answered with: a page, a fragment of one, or a place to go to.
+// reply is a response: a page, a fragment of one, or a redirect.
 type reply struct {
 	status   int
 	template string
 	title    string
 	body     any
-	// fragment says that the template is sent alone.
+	// fragment says that the template is sent without the layout.
 	fragment bool
 	location string
-	// file is sent to be kept; nil for a page.
+	// file is a file to download; nil for a page.
 	file    *file
 	cookies []*http.Cookie
 }
@@ -75,7 +76,7 @@ func fragment(template string, body any) reply {
 
 func goTo(location string) reply { return reply{status: http.StatusSeeOther, location: location} }
 
-// with gives a reply another status.
+// with returns the reply with another status.
 func (p reply) with(status int) reply {
 	p.status = status
 	return p
@@ -89,20 +90,20 @@ var (
 	errTooLarge  = errors.New("form is too large")
 )
 
-// serve turns a handler into an HTTP handler.
+// serve converts a handler into an HTTP handler.
 func (c *console) serve(h handler) http.Handler { return c.serveWithin(pageTimeout, h) }
 
-// serveWithin does so for a handler that may take so long.
+// serveWithin is serve with another timeout.
 func (c *console) serveWithin(limit time.Duration, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{r: r}
-		if limit > pageTimeout { // not every ResponseWriter of a test has deadlines
+		if limit > pageTimeout { // the ResponseWriters of some tests have no deadlines
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit + pageTimeout))
 		}
 		answer, err := c.answer(w, v, limit, h)
 		switch {
 		case followed(r) && errors.Is(err, errSignIn):
-			w.WriteHeader(http.StatusNoContent) // tells the browser not to come again
+			w.WriteHeader(http.StatusNoContent) // makes an EventSource stop reconnecting
 			return
 		case err != nil:
 			answer = c.errorPage(v, err)
@@ -134,7 +135,8 @@ func (c *console) answer(w http.ResponseWriter, v *visit, limit time.Duration, h
 			}
 		}
 	}
-	// What the handler learns of the visitor reaches the page through a copy: the handler may be left behind.
+	// What the handler learns about the visitor is passed on in a copy, because the handler may be abandoned while it
+	// still runs.
 	type result struct {
 		reply reply
 		seen  visit
@@ -150,7 +152,7 @@ func (c *console) answer(w http.ResponseWriter, v *visit, limit time.Duration, h
 	return done.reply, err
 }
 
-// admit lets those through to the handler whose session is good and whose role covers the least that is needed.
+// admit only calls the handler if the session is valid and its role covers least.
 func (c *console) admit(least usecase.Role, h handler) handler {
 	return func(ctx context.Context, v *visit) (reply, error) {
 		s, ok := c.sessionOf(v.r)
@@ -172,7 +174,7 @@ func (c *console) admit(least usecase.Role, h handler) handler {
 	}
 }
 
-// lookUp lets a handler that reads what happened do so within the share of its tenant and token.
+// lookUp makes a handler that reads history wait for the look-up share of its tenant and token.
 func (c *console) lookUp(h handler) handler {
 	return func(ctx context.Context, v *visit) (reply, error) {
 		release, err := c.Cases.LookUp(ctx, &v.Caller)
@@ -188,7 +190,7 @@ func (c *console) notFound(context.Context, *visit) (reply, error) {
 	return reply{}, webhook.ErrNotFound
 }
 
-// errorPage is the page for an error. What is in no row of the table is logged and answered without a word about it.
+// errorPage returns the page for an error. Errors without a row in the table are logged, and shown without details.
 func (c *console) errorPage(v *visit, err error) reply {
 	say := func(status int, title, text string) reply {
 		answer := page("trouble", title, errorBody{Text: text}).with(status)
@@ -203,7 +205,7 @@ func (c *console) errorPage(v *visit, err error) reply {
 	case errors.Is(err, errSignIn):
 		return c.sendToSignIn(v)
 	case errors.Is(err, errForbidden), errors.As(err, &forbidden):
-		if v.Token.Role == usecase.Admin { // of a tenant
+		if v.Token.Role == usecase.Admin { // an admin of a tenant
 			return say(http.StatusForbidden, "Not allowed", "Only an operator's token allows this. Nothing was changed.")
 		}
 		return say(http.StatusForbidden, "Not allowed", "Your token has the role "+string(v.Token.Role)+", which does not allow this. Nothing was changed.")
@@ -244,7 +246,7 @@ func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
 		http.SetCookie(w, cookie)
 	}
 	if answer.location != "" {
-		if v.r.Header.Get("HX-Request") != "" { // htmx would put the page it is sent to into a part of this one
+		if v.r.Header.Get("HX-Request") != "" { // htmx would insert the target of a redirect into a part of this page
 			w.Header().Set("HX-Redirect", answer.location)
 			w.WriteHeader(http.StatusNoContent)
 			return
@@ -255,7 +257,7 @@ func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
 	if f := answer.file; f != nil {
 		w.Header().Set("Content-Type", f.contentType)
 		w.Header().Set("Content-Disposition", `attachment; filename="`+f.name+`"`)
-		_, _ = w.Write(f.content) // the reader may have gone
+		_, _ = w.Write(f.content) // the reader may have disconnected
 		return
 	}
 	html, err := c.render(v, answer)
@@ -276,14 +278,14 @@ func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
 		}
 	}
 	w.WriteHeader(answer.status)
-	_, _ = w.Write(html) // the reader has gone
+	_, _ = w.Write(html) // the reader has disconnected
 }
 
-// leastZipped is how long a page has to be for it to be sent compressed, in bytes. Other sites cannot make a browser ask
-// for a page as its reader and watch how long the answer is: the session's cookie does not go with their requests.
+// leastZipped is the minimum size in bytes of a page that is compressed. Compression is safe from length attacks:
+// other sites cannot make a browser request a page with the session's cookie and measure the response.
 const leastZipped = 2 << 10
 
-// readID reads an id of a path. What is no id names nothing.
+// readID parses an id in a path. An invalid id is treated as unknown.
 func readID(v *visit) (uuid.UUID, error) {
 	s := v.r.PathValue("id")
 	id, err := uuid.Parse(s)

@@ -25,12 +25,12 @@ const (
 	themeLife    = 365 * 24 * time.Hour
 )
 
-// session is what a cookie says, sealed: the console keeps none itself but those that a person ended before their time.
-// It holds no secret of the token, which is looked up at each request, so that its revocation ends the session.
+// session is the content of the sealed cookie. The server only stores sessions that were ended early. The session
+// contains no secret of the token. The token is looked up for each request, so its revocation ends the session.
 type session struct {
 	ID    uuid.UUID `json:"id"`
 	Token uuid.UUID `json:"token"`
-	// Tenant is what an operator chose; empty for a token that belongs to a tenant.
+	// Tenant is an operator's choice; empty for a token that belongs to a tenant.
 	Tenant  string    `json:"tenant,omitempty"`
 	Expires time.Time `json:"expires"`
 }
@@ -44,7 +44,7 @@ func (c *console) sealSession(s session) (string, error) {
 	return box.KeyID + "." + base64.RawURLEncoding.EncodeToString(box.Box), nil
 }
 
-// openSession reads a cookie's value; ok is false for one that is not ours or has expired.
+// openSession opens a cookie's value. ok is false if it is forged or has expired.
 func (c *console) openSession(value string) (s session, ok bool) {
 	key, box, found := strings.Cut(value, ".")
 	raw, err := base64.RawURLEncoding.DecodeString(box)
@@ -58,7 +58,7 @@ func (c *console) openSession(value string) (s session, ok bool) {
 	return s, time.Now().Before(s.Expires)
 }
 
-// sessionOf reads the session of a request; ok is false for one without a session that is ours and goes on.
+// sessionOf returns the session of a request. ok is false if there is no valid one.
 func (c *console) sessionOf(r *http.Request) (s session, ok bool) {
 	cookie, err := r.Cookie(cookieFor(r, cookieName))
 	if err != nil {
@@ -77,8 +77,8 @@ func (c *console) sessionCookie(r *http.Request, s session) (*http.Cookie, error
 	return cookie, nil
 }
 
-// newCookie makes a cookie that only this host gets, over TLS. On the loopback interface, where a try-out has no TLS, it
-// is one that works without: browsers refuse the prefix there.
+// newCookie returns a cookie that only this host gets, and only over TLS. On loopback without TLS it returns one
+// without the prefix, which browsers would refuse there.
 func newCookie(r *http.Request, name, value string) *http.Cookie {
 	secure := !plainLoopback(r)
 	return &http.Cookie{ //nolint:gosec // secure but for this machine itself
@@ -99,7 +99,7 @@ func dropped(r *http.Request, name string) *http.Cookie {
 	return cookie
 }
 
-// plainLoopback reports a request without TLS to this machine itself.
+// plainLoopback reports whether the request came without TLS to this machine itself.
 func plainLoopback(r *http.Request) bool { return !daemon.Encrypted(r) && loopback(r.Host) }
 
 func loopback(hostPort string) bool {

@@ -113,7 +113,7 @@ func TestTailsAreBoundedForEachToken(t *testing.T) {
 		return answer.StatusCode
 	}
 	status := http.StatusOK
-	for n := 0; status == http.StatusOK && n < 100; n++ { // those that have lived long enough make room
+	for n := 0; status == http.StatusOK && n < 100; n++ { // connections that have reached their age make room
 		status = open()
 	}
 	require.Equal(t, http.StatusTooManyRequests, status)
@@ -138,7 +138,7 @@ func TestOnlyOurCookiesOpenTheConsole(t *testing.T) {
 	}
 }
 
-// changed is the text with another character at a place.
+// changed returns the text with another character at one position.
 func changed(s string, at int) string {
 	other := "A"
 	if s[at] == 'A' {

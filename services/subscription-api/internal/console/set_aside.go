@@ -14,15 +14,15 @@ import (
 
 const (
 	asidePath = Root + "set-aside/"
-	// shownAside is how many entries a page has.
+	// shownAside is the number of entries per page.
 	shownAside = 50
 )
 
 type asideBody struct {
-	// Total is how many there are in words; empty for none.
+	// Total is the number of entries as text; empty for none.
 	Total string
 	Rows  []asideRow
-	// Done is what became of those that were to be put back; nil where nobody has asked.
+	// Done is the result of putting entries back; nil if nobody has requested that.
 	Done           *aside.Result
 	Previous, Next string
 }
@@ -31,7 +31,7 @@ type asideRow struct {
 	bus.SetAside
 
 	Length string
-	// Kept is why it was not put back just now.
+	// Kept says why it could not be put back just now.
 	Kept string
 }
 
@@ -92,7 +92,8 @@ func (c *console) putBack(ctx context.Context, v *visit) (reply, error) {
 	return answer.with(http.StatusConflict), err
 }
 
-// setAside says how many entries are set aside; it is empty for none, for whoever is no operator, and where NATS does not answer.
+// setAside returns the number of set-aside entries as text. It is empty if there are none, the reader is not an
+// operator, or NATS does not answer.
 func (c *console) setAside(ctx context.Context, v *visit) string {
 	n, err := daemon.Within(ctx, busTimeout, func(ctx context.Context) (uint64, error) { return c.Cases.Ledger.Count(ctx, &v.Caller) })
 	if err != nil || n == 0 {

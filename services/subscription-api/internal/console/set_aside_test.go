@@ -17,7 +17,7 @@ import (
 
 const asidePage = "/console/set-aside/"
 
-// mended lets the database take what it refused.
+// mended makes the database accept what it rejected.
 func (w *world) mended(t *testing.T) {
 	t.Helper()
 	_, err := testenv.Plain(t, w.db.URL).ExecContext(t.Context(), `ALTER TABLE events DROP CONSTRAINT events_tenant_check`)
@@ -66,7 +66,7 @@ func TestWhatIsSetAsideIsShownAndPutBack(t *testing.T) {
 	}
 }
 
-// Entries are of all tenants: who belongs to one sees none of it, and an operator who may change nothing has no buttons.
+// Entries belong to all tenants: tokens of a tenant see none, and operators who are viewers have no buttons.
 func TestOnlyOperatorsSeeWhatIsSetAside(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -13,7 +13,7 @@ const signingKeysPath = Root + "signing-keys/"
 
 type signingKeysBody struct {
 	Rows []usecase.SigningKey
-	// URL is where receivers read the public keys.
+	// URL is where receivers fetch the public keys.
 	URL   string
 	Wrong formErrors
 }
@@ -34,7 +34,7 @@ func (c *console) signingKeys(ctx context.Context, v *visit, wrong formErrors) (
 	return answer, nil
 }
 
-// rotateSigningKeys has the next keys sign; of one algorithm, where the form names it.
+// rotateSigningKeys makes the next keys current, or only that of one algorithm if the form names it.
 func (c *console) rotateSigningKeys(ctx context.Context, v *visit) (reply, error) {
 	r := usecase.KeyRotation{Revoke: usecase.Some(v.posted.Get("revoke") != "")}
 	if algorithm := v.posted.Get("algorithm"); algorithm != "" {

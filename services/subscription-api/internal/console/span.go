@@ -8,10 +8,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// ownSpan is the choice of a time range with a beginning and an end of its own.
+// ownSpan is the choice of a custom time range.
 const ownSpan = "own"
 
-// spanQuery is when what a list shows was published: the last seven days unless it says otherwise.
+// spanQuery is the time range of publication of what a list shows; by default the last seven days.
 type spanQuery struct{ Since, From, To string }
 
 func readSpan(form url.Values) spanQuery {
@@ -23,7 +23,7 @@ func readSpan(form url.Values) spanQuery {
 	return q
 }
 
-// formatMoment is a time as a browser's field has it; what is none is as it was.
+// formatMoment formats a time for a browser's field, and returns invalid ones unchanged.
 func formatMoment(s string) string {
 	if at, ok := parseMoment(s); ok {
 		return at.Format(momentLayout)
@@ -31,7 +31,7 @@ func formatMoment(s string) string {
 	return s
 }
 
-// SpanLabel is what the field is called.
+// SpanLabel is the label of the field.
 func (spanQuery) SpanLabel() string { return "Published" }
 
 // Spans are the choices.
@@ -47,7 +47,7 @@ func (spanQuery) Spans() []option {
 	}
 }
 
-// timeRange is what the store is asked for; a problem is a sentence for people. Days are those of now's zone.
+// timeRange converts the query. problem is a sentence for people. Days are in now's time zone.
 func (q spanQuery) timeRange(now time.Time) (r usecase.TimeRange, problem string) {
 	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
 	now = now.UTC()
@@ -79,10 +79,10 @@ func (q spanQuery) timeRange(now time.Time) (r usecase.TimeRange, problem string
 	return r, ""
 }
 
-// zoneCookie is where a page's script tells the reader's time zone, by its name.
+// zoneCookie is the cookie in which a page's script stores the name of the reader's time zone.
 const zoneCookie = "whisperer_zone"
 
-// now is the time in the reader's zone; in UTC where their browser does not tell one.
+// now returns the time in the reader's zone, or in UTC if it is unknown.
 func (v *visit) now() time.Time {
 	now := time.Now().UTC()
 	cookie, err := v.r.Cookie(zoneCookie)

@@ -14,8 +14,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// TestEveryStateIsAccessible judges what pages show before there is anything, after something was done, and to those who may not do it.
-// All is laid out like other pages, so the look that leaves least room suffices, but for pictures.
+// TestEveryStateIsAccessible checks empty pages, pages after an action, and pages for those who lack the permission.
+// Their layout is that of other pages, so the narrowest look suffices, except for screenshots.
 func TestEveryStateIsAccessible(t *testing.T) {
 	t.Parallel()
 	axe, err := os.ReadFile("testdata/axe.min.js")
@@ -42,7 +42,7 @@ func TestEveryStateIsAccessible(t *testing.T) {
 	}
 }
 
-// states is a tab that is led through states of the console.
+// states leads a tab through states of the console.
 type states struct {
 	*tab
 
@@ -52,21 +52,21 @@ type states struct {
 	seq      uint64
 }
 
-// open goes to a page and judges it.
+// open opens a page and checks it.
 func (s *states) open(t *testing.T, path, name string) {
 	t.Helper()
 	s.do(t, chromedp.Navigate(s.w.url+"/console/"+path), chromedp.WaitReady(chromedp.CSS("main h1")), chromedp.WaitNotPresent(chromedp.CSS("[data-pending]")))
 	s.judge(t, s.axe, s.look.name, name, s.look.width)
 }
 
-// then does the steps and judges what came of them.
+// then performs the steps and checks the result.
 func (s *states) then(t *testing.T, name string, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	s.do(t, steps...)
 	s.judge(t, s.axe, s.look.name, name, s.look.width)
 }
 
-// nothingYet are the pages of a tenant that has nothing.
+// nothingYet visits the pages of a tenant without any objects.
 func (s *states) nothingYet(t *testing.T) {
 	t.Helper()
 	s.do(t, chromedp.Navigate(s.w.url+"/console/"))
@@ -78,7 +78,7 @@ func (s *states) nothingYet(t *testing.T) {
 	s.signOut(t)
 }
 
-// doneTo is what a person sees who has just changed something.
+// doneTo visits pages after changes.
 func (s *states) doneTo(t *testing.T) {
 	t.Helper()
 	s.signIn(t, s.w, s.w.operator)
@@ -108,7 +108,7 @@ func (s *states) doneTo(t *testing.T) {
 		press(chromedp.CSS(".actions .primary")), chromedp.WaitVisible(chromedp.ID("secret")))
 }
 
-// sent is what a person sees who has just sent something.
+// sent visits pages after something was sent.
 func (s *states) sent(t *testing.T) {
 	t.Helper()
 	h := s.w.hook(t, "Sent "+s.look.name, s.far+"/sent", "package.created")
@@ -140,7 +140,7 @@ func (s *states) sent(t *testing.T) {
 	}
 }
 
-// unauthorized is a webhook with labels and settings whose receiver refuses its secret, and a replay to it.
+// unauthorized visits a webhook with labels and settings whose receiver rejects its secret, and a replay to it.
 func (s *states) unauthorized(t *testing.T) {
 	t.Helper()
 	h := s.w.hook(t, "Unauthorized "+s.look.name, s.far+"/unauthorized", "package.created")
@@ -162,7 +162,7 @@ func (s *states) unauthorized(t *testing.T) {
 	}
 }
 
-// refused are pages that there are not, or not for a viewer.
+// refused visits pages that do not exist, or not for a viewer.
 func (s *states) refused(t *testing.T) {
 	t.Helper()
 	s.open(t, "hooks/new", "refused/role")

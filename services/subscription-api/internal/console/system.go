@@ -11,12 +11,12 @@ import (
 
 type systemBody struct {
 	Version string
-	// NATS is the version of its server; empty where it does not answer.
+	// NATS is the version of the NATS server; empty if it does not answer.
 	NATS     string
 	Database usecase.System
 	Size     string
 	Lags     []lagRow
-	// Aside is how many ledger entries are set aside, in words; empty for none.
+	// Aside is the number of set-aside ledger entries as text; empty for none.
 	Aside    string
 	Streams  []streamRow
 	Workers  []usecase.WorkerSeen
@@ -28,11 +28,11 @@ type streamRow struct {
 	bus.StreamState
 
 	Count, Size string
-	// Full is how much of what it may take is taken, in percent; 0 where there is no limit.
+	// Full is how full the stream is, in percent of its limit; 0 if it has none.
 	Full int
 }
 
-// workersOf is how far back workers are looked for.
+// workersOf is how recently a worker must have been seen to be listed.
 const workersOf = time.Hour
 
 func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
@@ -60,7 +60,7 @@ func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
 	return page("system", "System", body), nil
 }
 
-// streams asks the bus; where it does not answer, there are no rows.
+// streams asks the bus. If it does not answer, there are no rows.
 func (c *console) streams(ctx context.Context) []streamRow {
 	list, err := daemon.Within(ctx, busTimeout, c.Bus.Streams)
 	if err != nil {

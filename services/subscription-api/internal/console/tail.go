@@ -13,16 +13,16 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
-// A page that is followed comes as server-sent events (WHATWG HTML, section 9.2): anew whenever it changed.
+// Live pages use server-sent events (WHATWG HTML, section 9.2): the page is sent again whenever it changed.
 const (
-	// tailEvery is how often a page that is followed is made, at most.
+	// tailEvery is the minimum interval of rendering a live page.
 	tailEvery = time.Second
-	// tailRest is how many times as long as a page took to make it is left alone: what is costly is made less often.
+	// tailRest makes costly pages refresh less often: the pause is this many times as long as rendering took.
 	tailRest = 20
-	// tailLife is how long a connection lives. The browser connects again by itself.
+	// tailLife is the lifetime of a connection. The browser reconnects automatically.
 	tailLife = 20 * time.Second
-	// How many pages are followed at once: in all, of one tenant and by one token. tailPatience is how long a reader waits
-	// for one that was left to end.
+	// The maximum number of live pages: in total, per tenant and per token. tailPatience is how long a new one waits
+	// for one that is just ending.
 	maxTails, maxTenantTails, maxTokenTails = 256, 64, 16
 	tailPatience                            = 100 * time.Millisecond
 )
@@ -30,20 +30,21 @@ const (
 // eventStream is the media type of server-sent events.
 const eventStream = "text/event-stream"
 
-// errNotFollowed says that what a handler answers with now is no page to look at.
+// errNotFollowed says that the handler no longer returns a page.
 var errNotFollowed = errors.New("no page to follow")
 
-// followed reports whether a page is asked for as a browser's EventSource does.
+// followed reports whether the request is that of a browser's EventSource.
 func followed(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Accept") == eventStream
 }
 
-// lasts reports whether there is a page to look at again.
+// lasts reports whether the reply is a page that can be refreshed.
 func (p *reply) lasts() bool {
 	return p.status == http.StatusOK && p.location == "" && p.file == nil && !p.fragment
 }
 
-// tail follows a page, which was made once already. The handler judges each time whether the reader may still see it.
+// tail sends live updates of a page that was rendered once already. The handler checks each time whether the reader
+// may still see it.
 func (c *console) tail(w http.ResponseWriter, v *visit, limit time.Duration, h handler, first reply) {
 	release, err := c.tails.Take(v.r.Context(), v.Tenant, v.Token.ID.String())
 	if err != nil {
@@ -62,9 +63,10 @@ func (c *console) tail(w http.ResponseWriter, v *visit, limit time.Duration, h h
 		http.Error(w, "Something went wrong here. It has been logged.", http.StatusInternalServerError)
 		return
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(tailLife + limit + pageTimeout)) // not every ResponseWriter of a test has deadlines
+	// The ResponseWriters of some tests have no deadlines.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(tailLife + limit + pageTimeout))
 	w.Header().Set("Content-Type", eventStream+"; charset=utf-8")
-	w.Header().Set("X-Accel-Buffering", "no") // proxies would wait for more
+	w.Header().Set("X-Accel-Buffering", "no") // otherwise proxies would buffer the stream
 	ctx, cancel := context.WithTimeout(v.r.Context(), tailLife)
 	defer cancel()
 	if err := c.follow(ctx, w, v, limit, h, html); err != nil && ctx.Err() == nil {
@@ -103,7 +105,7 @@ func (c *console) follow(ctx context.Context, w http.ResponseWriter, v *visit, l
 	}
 }
 
-// again makes the page of a visit once more.
+// again renders the page of a visit once more.
 func (c *console) again(ctx context.Context, v *visit, limit time.Duration, h handler) ([]byte, error) {
 	return daemon.Within(ctx, limit, func(ctx context.Context) ([]byte, error) {
 		seen := visit{r: v.r, form: v.form}
@@ -118,7 +120,7 @@ func (c *console) again(ctx context.Context, v *visit, limit time.Duration, h ha
 	})
 }
 
-// sse writes a message: each line of its data on a line of its own. The browser comes again after half a second.
+// sse formats a message, with each line of its data on a line of its own. The browser reconnects after half a second.
 func sse(html []byte) []byte {
 	var out bytes.Buffer
 	out.WriteString("retry: 500\n")

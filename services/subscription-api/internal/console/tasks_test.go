@@ -12,21 +12,21 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// task is what an operator comes to the console for, begun at the overview.
+// task is a typical task of an operator, starting at the overview.
 type task struct {
 	name string
-	most int // actions: a click, a field that is filled in, a choice, Enter
+	most int // actions: a click, a field to fill in, a choice, Enter
 	do   func(a *actor)
 }
 
-// actor works in a tab with mouse and keyboard, and counts what that takes.
+// actor works in a tab with mouse and keyboard, and counts the actions.
 type actor struct {
 	t       *testing.T
 	tab     *tab
 	actions int
 }
 
-// press moves the mouse to what is seen there and clicks, once nothing moves any more.
+// press waits until nothing moves any more, moves the mouse to an element and clicks.
 func (a *actor) press(selector string) {
 	a.t.Helper()
 	place := chromedp.Evaluate[string](fmt.Sprintf(`(() => { const e = document.querySelector(%q);
@@ -34,7 +34,7 @@ func (a *actor) press(selector string) {
 	a.tab.do(a.t, chromedp.WaitVisible(chromedp.CSS(selector)), chromedp.ScrollIntoView(chromedp.CSS(selector)))
 	before := ""
 	require.Eventually(a.t, func() bool {
-		now, err := chromedp.Run(a.tab.ctx, place) // which fails while the page changes
+		now, err := chromedp.Run(a.tab.ctx, place) // fails while the page changes
 		still := err == nil && now != "" && now == before
 		before = now
 		return still
@@ -42,7 +42,7 @@ func (a *actor) press(selector string) {
 	a.tab.do(a.t, chromedp.Click(chromedp.CSS(selector)))
 }
 
-// click presses a link or a button, or ticks a box.
+// click clicks a link, a button, or a checkbox.
 func (a *actor) click(selector string) {
 	a.t.Helper()
 	a.actions++
@@ -57,14 +57,14 @@ func (a *actor) fill(selector, text string) {
 	a.tab.do(a.t, chromedp.KeyEvent(text))
 }
 
-// enter sends what was typed.
+// enter submits what was typed.
 func (a *actor) enter() {
 	a.t.Helper()
 	a.actions++
 	a.tab.do(a.t, chromedp.KeyEvent(kb.Enter))
 }
 
-// choose goes down a list until it has the value.
+// choose moves down a list until the value is selected.
 func (a *actor) choose(selector, value string) {
 	a.t.Helper()
 	a.actions++
@@ -83,7 +83,7 @@ func (a *actor) sees(selector, text string) {
 	a.t.Helper()
 	there := fmt.Sprintf(`[...document.querySelectorAll(%q)].some((e) => e.innerText.includes(%q))`, selector, text)
 	for end := time.Now().Add(stepLimit); ; {
-		found, err := chromedp.Run(a.tab.ctx, chromedp.Evaluate[bool](there)) // which fails while the page changes
+		found, err := chromedp.Run(a.tab.ctx, chromedp.Evaluate[bool](there)) // fails while the page changes
 		if found {
 			return
 		}
@@ -94,7 +94,7 @@ func (a *actor) sees(selector, text string) {
 	}
 }
 
-// TestWhatOperatorsComeForTakesFewActions does what operators do most, and bounds how many actions that takes.
+// TestWhatOperatorsComeForTakesFewActions performs operators' most frequent tasks, and bounds the number of actions.
 func TestWhatOperatorsComeForTakesFewActions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -117,7 +117,7 @@ func TestWhatOperatorsComeForTakesFewActions(t *testing.T) {
 	b.quiet(t, "what operators come for")
 }
 
-// operatorsTasks are the tasks; north selects the link to the webhook that they are about.
+// operatorsTasks are the tasks; north selects the link to their webhook.
 func operatorsTasks(north string) []task {
 	return []task{
 		{"create the tutorial's webhook", 12, func(a *actor) {

@@ -20,9 +20,9 @@ const (
 	chartGap                = 2
 )
 
-// chartRange is for how long a time chart shows what was published, in so many steps.
+// chartRange is a time range of a chart, and its number of steps.
 type chartRange struct {
-	// Text names the range where one is chosen, Long in a sentence.
+	// Text is the range's name in the list of choices, and Long its name in a sentence.
 	Name, Text, Long string
 
 	step   time.Duration
@@ -37,10 +37,10 @@ var chartRanges = []chartRange{
 	{"30d", "30 d", "last 30 d", 12 * time.Hour, 60, [2]string{"30 d ago", "15 d ago"}},
 }
 
-// seriesPart is how one value of a series' points is shown.
+// seriesPart says how to show one value of a series' points.
 type seriesPart struct{ Class, Text string }
 
-// chartSeries is what a time chart shows.
+// chartSeries is a kind of data that a time chart shows.
 type chartSeries struct {
 	Name, Text string
 	Parts      []seriesPart
@@ -54,7 +54,7 @@ var chartSeriesList = []chartSeries{
 	{string(usecase.ByDuration), "Response time", []seriesPart{{"bar-median", "median"}, {"bar-p99", "up to the 99th percentile"}}},
 }
 
-// chartQuery is what of a time chart the page's address asks for.
+// chartQuery is the part of the page's query about a time chart.
 type chartQuery struct {
 	Range  chartRange
 	Series chartSeries
@@ -63,7 +63,7 @@ type chartQuery struct {
 	hook  uuid.UUID
 }
 
-// readChart reads it; what is not known is as if nothing had been asked for.
+// readChart parses it; unknown values are ignored.
 func readChart(form url.Values, usual string, hook uuid.UUID, now time.Time) chartQuery {
 	find := func(name string) int {
 		return slices.IndexFunc(chartRanges, func(r chartRange) bool { return r.Name == name })
@@ -79,16 +79,16 @@ func readChart(form url.Values, usual string, hook uuid.UUID, now time.Time) cha
 	return q
 }
 
-// key tells charts apart that are counted.
+// key identifies the count of a chart.
 func (q *chartQuery) key() string { return q.Range.Name + " " + q.Series.Name }
 
-// chartChoice is another range or series that can be chosen.
+// chartChoice is another range or series to choose.
 type chartChoice struct {
 	Text, Link string
 	Current    bool
 }
 
-// timeChart is a chart of deliveries over time. Pointing at a step says its figures, and leads to its deliveries.
+// timeChart is a chart of deliveries over time. Each step has a tooltip with its numbers and links to its deliveries.
 type timeChart struct {
 	chartQuery
 
@@ -97,7 +97,7 @@ type timeChart struct {
 	Slots           []chartSlot
 	Ticks           []chartTick
 	Sum             usecase.Counts
-	// Rate is the part of the deliveries that was delivered, in words; empty for none.
+	// Rate is the share of deliveries that were delivered, as text; empty if there are none.
 	Rate string
 }
 
@@ -112,7 +112,7 @@ type chartTick struct {
 	Text string
 }
 
-// Text says what the chart shows.
+// Text describes the chart in words.
 func (t *timeChart) Text() string {
 	return fmt.Sprintf("%s, %s: %s delivered, %s waiting or parked, %s dead", t.Series.Text, t.Range.Long,
 		amount(t.Sum.Delivered), amount(t.Sum.Open), amount(t.Sum.Dead))
@@ -145,7 +145,7 @@ func (c *console) timeChart(ctx context.Context, tenant string, q chartQuery) (t
 	return t, nil
 }
 
-// draw makes bars of the points: the values upon each other or, for durations, one from the median to the 99th percentile.
+// draw makes bars of the points: stacked values or, for durations, one bar from the median to the 99th percentile.
 func (t *timeChart) draw(points []usecase.Point) {
 	durations := usecase.Series(t.Series.Name) == usecase.ByDuration
 	highest := func(p usecase.Point) float64 {
@@ -178,7 +178,7 @@ func (t *timeChart) draw(points []usecase.Point) {
 	t.Bars = paths(bars)
 }
 
-// bars draws a point; what is there is at least a unit and a half high.
+// bars draws a point. A value above zero is at least one and a half units high.
 func (t *timeChart) bars(p usecase.Point, at bar, top float64, durations bool) (bars []bar) {
 	height := func(v int64) float64 { return max(1.5, float64(v)/top*chartHeight) }
 	if durations {
@@ -202,7 +202,7 @@ func (t *timeChart) bars(p usecase.Point, at bar, top float64, durations bool) (
 	return bars
 }
 
-// title says the figures of a point.
+// title returns the numbers of a point as text.
 func (t *timeChart) title(p usecase.Point) string {
 	layout := "15:04"
 	if t.Range.step*time.Duration(t.Range.steps) > 24*time.Hour {
@@ -231,7 +231,7 @@ func (t *timeChart) link(at time.Time) string {
 	return "/console/deliveries/?" + q.Encode()
 }
 
-// roundUp is the next of 1, 2, 5, 10, 20, 50, … that is no less.
+// roundUp returns the smallest of 1, 2, 5, 10, 20, 50, … that is at least v.
 func roundUp(v float64) float64 {
 	for unit := 1.0; ; unit *= 10 {
 		for _, n := range []float64{1, 2, 5} {

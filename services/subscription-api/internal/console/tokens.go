@@ -14,31 +14,31 @@ import (
 type tokenList struct {
 	Rows []tokenRow
 	Form tokenForm
-	// Made is a new token's text, which is shown this once.
+	// Made is a new token's text, which is only shown this once.
 	Made  string
 	Wrong formErrors
 }
 
-// tokenFieldIDs are the ids of the form's fields by their pointers.
+// tokenFieldIDs maps pointers to the ids of the form's fields.
 var tokenFieldIDs = map[string]string{"/name": "name", "/role": "role", "/tenant": "tenant", "/expires_date": "expires"}
 
 type tokenForm struct {
 	Name, Role, Expires string
-	// Operator asks for an operator's token.
+	// Operator requests an operator's token.
 	Operator bool
 }
 
 type tokenRow struct {
 	usecase.Token
 
-	// Good says that it is neither revoked nor expired.
+	// Good says that the token is neither revoked nor expired.
 	Good  bool
 	State usecase.TokenState
-	// Own is the token of the person who looks.
+	// Own says that it is the reader's own token.
 	Own bool
 }
 
-// listTokens shows the tokens of the tenant that the pages are about, and to operators those of operators.
+// listTokens shows the tokens of the current tenant, and to operators also operators' tokens.
 func (c *console) listTokens(ctx context.Context, v *visit) (reply, error) {
 	return c.tokens(ctx, v, tokenList{Form: tokenForm{Role: string(usecase.Viewer)}, Wrong: formErrors{}})
 }
@@ -65,7 +65,7 @@ func (c *console) tokens(ctx context.Context, v *visit, body tokenList) (reply, 
 	return answer, nil
 }
 
-// tokenCaller is who manages tokens: an operator those of operators, too.
+// tokenCaller returns the caller for managing tokens; an operator manages operators' tokens, too.
 func tokenCaller(v *visit) usecase.Caller {
 	who := v.Caller
 	who.Chosen = !who.Operator()
@@ -80,7 +80,7 @@ func (c *console) createToken(ctx context.Context, v *visit) (reply, error) {
 	body := tokenList{Form: form, Wrong: formErrors{}}
 	n := usecase.NewToken{Name: form.Name, Role: usecase.Role(form.Role), Tenant: v.Tenant}
 	who := v.Caller
-	if form.Operator { // of a tenant's admin, it is a token of the tenant
+	if form.Operator { // a tenant's admin always creates a token of the tenant
 		who, n.Tenant = tokenCaller(v), ""
 	}
 	switch form.Expires {

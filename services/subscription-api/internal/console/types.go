@@ -9,7 +9,7 @@ import (
 
 type typeBody struct {
 	Name, Description string
-	// Origin says who knows the type.
+	// Origin says where the type comes from.
 	Origin          usecase.Origin
 	Schema, Example string
 	// Command publishes the example.

@@ -9,14 +9,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// savedViews are the filters that the reader keeps of a list.
+// savedViews are the reader's saved filters of a list.
 type savedViews struct {
 	// List is the list's path below the console's root, without slashes.
 	List string
-	// Query is the filter of now; empty where everything passes.
+	// Query is the current filter; empty if there is none.
 	Query string
 	Saved []savedView
-	// Kept says that the filter of now is one of them.
+	// Kept says that the current filter is saved.
 	Kept bool
 }
 
@@ -38,7 +38,7 @@ func (c *console) views(ctx context.Context, v *visit, list string) (savedViews,
 	return out, err
 }
 
-// saveView keeps the filter that the list has now.
+// saveView saves the current filter of the list.
 func (c *console) saveView(ctx context.Context, v *visit) (reply, error) {
 	filter, err := url.ParseQuery(v.posted.Get("query"))
 	if err != nil {
