@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// orderDelivered goes from the web shop to the customer's door without a hitch.
+// orderDelivered goes from the web shop to the customer's door without problems.
 func orderDelivered(t *teller) {
 	o := t.placeOrder()
 	t.pause(time.Second)
@@ -25,7 +25,7 @@ func orderReturned(t *teller) {
 	t.takeBack(o)
 }
 
-// orderCancelled is called off while the carrier has been asked but has not come.
+// orderCancelled is cancelled after the carrier was booked, but before it has come.
 func orderCancelled(t *teller) {
 	const reason = "Ordered twice by mistake"
 	o := t.placeOrder()
@@ -83,7 +83,7 @@ func (t *teller) placeOrder() *order {
 	return o
 }
 
-// redirect changes where a new order goes.
+// redirect changes the address of a new order.
 func (t *teller) redirect(o *order) {
 	for _, m := range markets() {
 		for _, who := range m.people {

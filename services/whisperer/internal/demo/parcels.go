@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// planPackage says which package will carry an order.
+// planPackage publishes which package will carry an order.
 func (t *teller) planPackage(o *order) *parcel {
 	p := t.newParcel(o, "outbound")
 	t.publish("package.created", p.entity(), system().on(p.Order), p)
 	return p
 }
 
-// newParcel puts all of an order into one box, to or from the customer.
+// newParcel puts a complete order into one box, to or from the customer.
 func (t *teller) newParcel(o *order, kind string) *parcel {
 	id := next(&t.ids.pack)
 	p := &parcel{
@@ -39,7 +39,7 @@ func (t *teller) pack(o *order, p *parcel) {
 	t.movePackage(p, "packed", packingDesk(), "")
 }
 
-// movePackage tells of the move, and then, where the new status has an event type of its own, of that.
+// movePackage publishes the transition and then, if the new status has an event type of its own, that event.
 func (t *teller) movePackage(p *parcel, to string, by cause, reason string) {
 	was := p.Status
 	p.Status, p.UpdatedAt = to, t.now
@@ -55,7 +55,7 @@ func (t *teller) movePackage(p *parcel, to string, by cause, reason string) {
 	}
 }
 
-// takeBack returns all of an order and refunds it, but for the shipping.
+// takeBack returns a complete order and refunds it, except for the shipping costs.
 func (t *teller) takeBack(o *order) {
 	p := t.newParcel(o, "return")
 	t.publish("package.created", p.entity(), supportDesk().on(p.Order), p)
@@ -76,7 +76,7 @@ func (t *teller) takeBack(o *order) {
 	t.moveOrder(o, "refunded")
 }
 
-// bookShipment asks a carrier for a packed package; the air waybill number comes later.
+// bookShipment books a carrier for a packed package; the air waybill number comes later.
 func (t *teller) bookShipment(o *order, p *parcel) *shipment {
 	id := next(&t.ids.shipment)
 	from := warehouse().Address
@@ -102,7 +102,7 @@ func (t *teller) assignAWB(s *shipment, p *parcel) {
 	}{p, shipmentReference{s.ID, s.Number, s.Carrier, awb, url, t.now}})
 }
 
-// moveShipment tells where the carrier saw the goods, or that the shipment was called off, which needs a reason.
+// moveShipment publishes where the carrier saw the goods, or that the shipment was cancelled, which needs a reason.
 func (t *teller) moveShipment(s *shipment, to string, place *string, reason string) {
 	was := s.Status
 	s.Status, s.UpdatedAt = to, t.now

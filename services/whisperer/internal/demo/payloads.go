@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The shapes below follow the catalogue's schemas. Money is in minor units of the order's currency.
+// The following types match the catalogue's schemas. Money is in minor units of the order's currency.
 
 type cause struct {
 	Source    string `json:"source"`
@@ -192,7 +192,7 @@ type times struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// move is what a change of status adds to the data of its events; a nil PreviousStatus says that there was none.
+// move is what a change of status adds to the data of its events; a nil PreviousStatus means that there was none.
 type move struct {
 	PreviousStatus *string `json:"previous_status"`
 	NewStatus      string  `json:"new_status"`

@@ -1,6 +1,6 @@
 package demo
 
-// The shop, its places, its goods and its customers are invented; phone numbers are from ranges kept for fiction.
+// The shop, its locations, goods and customers are invented; phone numbers are from ranges reserved for fiction.
 
 type product struct {
 	sku, name string
@@ -21,7 +21,7 @@ func products() []product {
 	}
 }
 
-// channel is where orders come from, with what it charges; tax is in percent and included in prices.
+// channel is a sales channel with its charges; tax is in percent and included in prices.
 type channel struct {
 	id                   int
 	source, currency     string
@@ -101,7 +101,7 @@ func desk(source string, id int, email string) cause {
 	return cause{Source: source, Actor: actor{Type: "user", ID: id, Email: email}}
 }
 
-// on says which channel's order the cause acted upon.
+// on returns the cause with the channel of the order that it acts upon.
 func (c cause) on(o orderReference) cause {
 	c.ChannelID = o.ChannelID
 	return c

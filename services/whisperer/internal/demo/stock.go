@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// stockOfANewStore opens a store, fills it from the warehouse, lets it ship by itself, and calls off a second
+// stockOfANewStore opens a store, fills it from the warehouse, enables it to ship by itself, and cancels a second
 // transfer.
 func stockOfANewStore(t *teller) {
 	store := t.openStore()
@@ -67,7 +67,7 @@ func (t *teller) askForTransfer(to *location, note string) *transfer {
 	return tr
 }
 
-// moveTransfer tells of the move and then of the new status.
+// moveTransfer publishes the transition and then the new status.
 func (t *teller) moveTransfer(tr *transfer, to, reason string) {
 	was := tr.Status
 	tr.Status, tr.UpdatedAt = to, t.now

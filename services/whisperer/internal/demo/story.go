@@ -1,9 +1,9 @@
-// Package demo tells the life of a small invented shop as the events that its order management system would
-// publish: what a try-out shows while nothing real is connected.
+// Package demo generates events as the order management system of a small invented shop would publish them, for
+// trying Whisperer out without a real system.
 //
-// Four strands run side by side: an order that is delivered, one that comes back, one that is cancelled,
-// and the stock of a store that opens. Together they take about half a minute and hold every known event type; then
-// the next four begin.
+// Four strands run concurrently: an order that is delivered, one that is returned, one that is cancelled, and the
+// stock of a new store. Together they take about half a minute and contain every built-in event type. Then the next
+// four begin.
 package demo
 
 import (
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Event is one step of the story, to be published by the caller.
+// Event is one step of the story, for the caller to publish.
 type Event struct {
 	// Type is the dotted event type, one of those in the catalogue.
 	Type string
@@ -24,11 +24,11 @@ type Event struct {
 	Context json.RawMessage
 	// Data is valid against the catalogue's schema of Type.
 	Data json.RawMessage
-	// After is the pause between the event before and this one, never negative.
+	// After is the pause between the previous event and this one, never negative.
 	After time.Duration
 }
 
-// Story is a sequence of events without end. It is not safe for concurrent use.
+// Story is an endless sequence of events. It is not safe for concurrent use.
 type Story struct {
 	rng   *rand.Rand
 	ids   numbers
@@ -36,14 +36,14 @@ type Story struct {
 	ahead []beat
 }
 
-// beat is an event with its moment, and so with its place among the strands.
+// beat is an event with its time, which determines its place among the strands.
 type beat struct {
 	at    time.Time
 	event Event
 }
 
-// New begins a story. The same seed and start always give the same story. Times in the events begin at start and
-// go on by each event's After, so a caller who keeps to the pauses sends events with the time of sending.
+// New begins a story. The same seed and start always yield the same story. Times in the events begin at start and
+// advance by each event's After. So a caller who observes the pauses sends events with the current time.
 func New(seed uint64, start time.Time) *Story {
 	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a story must repeat; nothing here is secret
 	return &Story{rng: rng, ids: firstNumbers(rng), at: start.UTC().Truncate(time.Millisecond)}
@@ -61,7 +61,7 @@ func (s *Story) Next() Event {
 	return next.event
 }
 
-// cycle tells the four strands one after the other and puts their beats in the order of time.
+// cycle generates the four strands one after the other and sorts their beats by time.
 func (s *Story) cycle() []beat {
 	var beats []beat
 	for _, strand := range []struct {
@@ -81,7 +81,7 @@ func (s *Story) cycle() []beat {
 	return beats
 }
 
-// teller tells one strand.
+// teller generates one strand.
 type teller struct {
 	rng   *rand.Rand
 	ids   *numbers
@@ -89,15 +89,15 @@ type teller struct {
 	beats []beat
 }
 
-// pause lets about d pass: between three quarters and five quarters of it.
+// pause advances the time by about d: between three quarters and five quarters of it.
 func (t *teller) pause(d time.Duration) {
 	t.now = t.now.Add(d*3/4 + time.Duration(t.rng.Int64N(int64(d/2)))).Truncate(time.Millisecond)
 }
 
-// blink separates events that one act causes, so that their order is plain.
+// blink separates the events that one action causes, so that their order is clear.
 func (t *teller) blink() { t.now = t.now.Add(20 * time.Millisecond) }
 
-// publish adds an event about what data says now.
+// publish adds an event with the current state of data.
 func (t *teller) publish(eventType, entity string, by cause, data any) {
 	by.RequestID = fmt.Sprintf("req-%012x", t.rng.Uint64()>>16)
 	t.beats = append(t.beats, beat{at: t.now, event: Event{
@@ -105,7 +105,7 @@ func (t *teller) publish(eventType, entity string, by cause, data any) {
 	}})
 }
 
-// document cannot fail: this package's types hold nothing that JSON has no form for.
+// document cannot fail, because this package's types only hold what JSON can represent.
 func document(value any) json.RawMessage {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -114,10 +114,10 @@ func document(value any) json.RawMessage {
 	return text
 }
 
-// numbers are the ids last given out.
+// numbers are the latest ids.
 type numbers struct{ order, line, customer, pack, shipment, transfer, location int }
 
-// firstNumbers differ from seed to seed, so that two stories rarely speak of the same order.
+// firstNumbers differ by seed, so that two stories rarely use the same ids.
 func firstNumbers(rng *rand.Rand) numbers {
 	n := 1000 + rng.IntN(90000)
 	return numbers{order: n, line: 3 * n, customer: n / 2, pack: n + n/10, shipment: n + n/20, transfer: n / 10, location: n / 50}

@@ -93,13 +93,13 @@ func TestEventsCarryTheTimeOfSending(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal(event.Data, &data))
 		if event.Type == "package.shipment.awb_number" {
-			continue // about the package's shipment: the package itself did not change
+			continue // this event is about the package's shipment: the package itself did not change
 		}
 		require.WithinDuration(t, now, data.UpdatedAt, 50*time.Millisecond, event.Type)
 	}
 }
 
-// fact is what the tests read of any event's data.
+// fact is the part of an event's data that the tests check.
 type fact struct {
 	ID             int
 	Number         string
@@ -149,7 +149,7 @@ func TestEventsFollowFromEarlierOnes(t *testing.T) {
 	}
 }
 
-// requireLife: a thing begins once, keeps its number, and moves from the status where it was.
+// requireLife requires that an object is created once, keeps its number, and changes from its current status.
 func (h history) requireLife(t *testing.T, event demo.Event, now fact) {
 	t.Helper()
 	before, known := h.facts[event.Entity]
@@ -174,7 +174,8 @@ func (h history) requireLife(t *testing.T, event demo.Event, now fact) {
 	}
 }
 
-// requireReferences: whatever an event points to was told of before, by the same number and channel.
+// requireReferences requires that everything an event refers to was introduced before, with the same number and
+// channel.
 func (h history) requireReferences(t *testing.T, event demo.Event, now fact) {
 	t.Helper()
 	if now.Order.ID != 0 {
@@ -200,7 +201,7 @@ func (h history) requireReferences(t *testing.T, event demo.Event, now fact) {
 	}
 }
 
-// requireCause: things happen only after what they need has happened.
+// requireCause requires that everything an event depends on has happened before.
 func (h history) requireCause(t *testing.T, event demo.Event, now fact) {
 	t.Helper()
 	switch event.Type {
