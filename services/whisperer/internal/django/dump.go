@@ -15,15 +15,15 @@ const (
 	model = "whisperer.webhook"
 	// table is their name in `pg_dump`.
 	table = "whisperer_webhook"
-	// maxDump bounds what is read, in bytes.
+	// maxDump bounds the size of a dump in bytes.
 	maxDump = 1 << 30
 )
 
-// ErrNoHooks says that the dump has no hook at all.
+// ErrNoHooks says that the dump contains no hooks.
 var ErrNoHooks = errors.New("no " + model + " in it: make it with `manage.py dumpdata whisperer.webhook`, or with `pg_dump --data-only --table whisperer_webhook`")
 
-// Read reads the hooks of a dump: Django's JSON (a list) or JSONL, or PostgreSQL's plain format with COPY. Whatever else
-// the dump holds is passed over. The error is ErrNoHooks, or says which row cannot be read.
+// Read reads the hooks of a dump: Django's JSON (a list) or JSONL, or PostgreSQL's plain format with COPY. It ignores
+// everything else in the dump. The error is ErrNoHooks, or says which row cannot be read.
 func Read(from io.Reader) ([]Row, error) {
 	in := bufio.NewReader(io.LimitReader(from, maxDump))
 	first, err := firstByte(in)
@@ -42,7 +42,7 @@ func Read(from io.Reader) ([]Row, error) {
 	return rows, err
 }
 
-// firstByte is the first that is no space, which stays to be read.
+// firstByte returns the first byte that is not white space, without consuming it.
 func firstByte(in *bufio.Reader) (byte, error) {
 	for {
 		next, err := in.Peek(1)
@@ -54,13 +54,13 @@ func firstByte(in *bufio.Reader) (byte, error) {
 		case strings.IndexByte(" \t\r\n", next[0]) < 0 && next[0] < 0x80:
 			return next[0], nil
 		}
-		if _, err := in.Discard(1); err != nil { // space, or a byte order mark
+		if _, err := in.Discard(1); err != nil { // white space, or a byte order mark
 			return 0, fmt.Errorf("read dump: %w", err)
 		}
 	}
 }
 
-// object is one of Django's.
+// object is an object in Django's dump.
 type object struct {
 	Model  string                     `json:"model"`
 	PK     json.RawMessage            `json:"pk"`
@@ -122,7 +122,7 @@ func readCopy(in *bufio.Reader) ([]Row, error) {
 	return rows, nil
 }
 
-// copyColumns are those that the line, where it begins the hooks' rows, says will come; nil for another line.
+// copyColumns returns the columns that a line announces if the hooks' rows follow it, and nil for other lines.
 func copyColumns(line string) []string {
 	rest, ok := strings.CutPrefix(line, "COPY ")
 	if !ok {
@@ -176,7 +176,7 @@ func copyRow(columns []string, line string) (Row, error) {
 	return newRow(pk, values)
 }
 
-// unescape undoes COPY's escapes.
+// unescape decodes COPY's escapes.
 func unescape(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s

@@ -12,8 +12,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// HookID is the id that a row's hook has: the row's own where that is a UUID, else one that is derived from the tenant
-// and the number, the same at every import.
+// HookID returns the hook's id: the row's own if that is a UUID, or else one derived from the tenant and the number,
+// so that every import yields the same id.
 func HookID(tenant, pk string) uuid.UUID {
 	if id, err := uuid.Parse(pk); err == nil {
 		return id
@@ -21,9 +21,9 @@ func HookID(tenant, pk string) uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://pypi.org/project/dj-whisperer#"+tenant+"/"+pk))
 }
 
-// Hook is the hook that a row means, and notes on what is different from now on. Its body has the given format, unless
-// its config names one. The error is a *webhook.ValidationError with everything that is wrong, by the hook's own rules:
-// those which need a look-up are the caller's.
+// Hook converts a row to a hook, with notes on what will be different. The body has the given format, unless the
+// config names one. The error is a *webhook.ValidationError that lists everything that is wrong by the hook's own
+// rules; rules that need a look-up are the caller's.
 func (r *Row) Hook(tenant string, format webhook.Format) (h webhook.Hook, notes []string, err error) {
 	h = webhook.Hook{
 		ID: HookID(tenant, r.PK), Tenant: tenant, Name: r.Name, EventTypes: webhook.CanonicalEventTypes([]string{r.EventType}),
@@ -32,7 +32,7 @@ func (r *Row) Hook(tenant string, format webhook.Format) (h webhook.Hook, notes 
 	}
 	invalid := &webhook.ValidationError{}
 	if !r.IsActive {
-		// Not paused, for which everything that comes would be kept.
+		// Not paused, because deliveries for a paused hook would accumulate.
 		h.Status, h.DisabledReason = webhook.Disabled, "it was not active in Django"
 		notes = append(notes, "disabled, since it was not active")
 	}
@@ -81,7 +81,7 @@ func (r *Row) Hook(tenant string, format webhook.Format) (h webhook.Hook, notes 
 
 var pythonPath = regexp.MustCompile(`^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$`)
 
-// callback turns the path of a Python function into the subject that the function's program can listen to.
+// callback converts the path of a Python function into the subject to which that function's program can subscribe.
 func callback(tenant, path string) (*webhook.Callback, string, error) {
 	if path == "" {
 		return nil, "", nil
@@ -93,7 +93,7 @@ func callback(tenant, path string) (*webhook.Callback, string, error) {
 	return c, "calls no function: outcomes are published to " + c.Subject, nil
 }
 
-// withFormat adds the format to a config that has none.
+// withFormat adds the format to a config without one.
 func withFormat(raw json.RawMessage, format webhook.Format) (json.RawMessage, error) {
 	if format == webhook.FormatOMS { // the default
 		return raw, nil

@@ -1,5 +1,4 @@
-// Package django reads the hooks of dj-whisperer, the Django application before Whisperer, from a dump, and says what
-// each of them is as one of ours.
+// Package django reads the hooks of dj-whisperer, Whisperer's Django predecessor, from a dump and converts them.
 package django
 
 import (
@@ -14,7 +13,7 @@ import (
 type Row struct {
 	// PK is the primary key as text: a number, or a UUID.
 	PK string
-	// User is the id of the Django user whom the hook belongs to.
+	// User is the id of the Django user who owns the hook.
 	User             string
 	Name             string
 	TargetURL        string
@@ -27,7 +26,7 @@ type Row struct {
 	Callback                              string
 	RetryCountdownConfig, Headers, Config json.RawMessage
 	CreatedDate, ModifiedDate             time.Time
-	// Unknown are the columns that have a value and no counterpart.
+	// Unknown are columns that have a value but no counterpart.
 	Unknown []string
 }
 
@@ -39,7 +38,8 @@ func timeLayouts() []string {
 	}
 }
 
-// newRow reads a row from its columns; a value is JSON, and null or absent is nothing. The error names the column.
+// newRow converts a row's columns. Each value is JSON; null and absent values mean nothing. The error names the
+// column.
 func newRow(pk string, columns map[string]json.RawMessage) (Row, error) {
 	r := Row{PK: pk}
 	f := fields{columns: columns}
@@ -70,7 +70,7 @@ func newRow(pk string, columns map[string]json.RawMessage) (Row, error) {
 	return r, nil
 }
 
-// fields takes columns by name and keeps the first error.
+// fields reads columns by name and keeps the first error.
 type fields struct {
 	columns map[string]json.RawMessage
 	known   []string
@@ -83,7 +83,7 @@ func (f *fields) take(name string) (json.RawMessage, bool) {
 	return raw, there && !isNull(raw) && f.err == nil
 }
 
-// text takes a string, or a number as it is written.
+// text reads a string, or a number in its notation.
 func (f *fields) text(name string, to *string) {
 	raw, ok := f.take(name)
 	if !ok {
@@ -98,7 +98,7 @@ func (f *fields) text(name string, to *string) {
 	}
 }
 
-// flag takes true and false, and COPY's t and f.
+// flag reads true and false, or COPY's t and f.
 func (f *fields) flag(name string, to *bool) {
 	raw, ok := f.take(name)
 	switch text := strings.Trim(string(raw), `"`); {
@@ -112,7 +112,7 @@ func (f *fields) flag(name string, to *bool) {
 	}
 }
 
-// json takes a JSON document; one that was written as a string, as COPY and some versions of Django do, is read once more.
+// json reads a JSON document. COPY and some versions of Django encode it as a string, which is decoded first.
 func (f *fields) json(name string, to *json.RawMessage) {
 	raw, ok := f.take(name)
 	if !ok {
