@@ -17,7 +17,7 @@ import (
 
 const architecture = "docs/architecture.md"
 
-// imports returns the packages of this repository that each package below the folders imports, by their paths.
+// imports returns the packages of this repository that each package below the folders imports.
 func imports(t *testing.T, folders ...string) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
@@ -54,7 +54,7 @@ func imports(t *testing.T, folders ...string) map[string][]string {
 	return found
 }
 
-// skipTestdata passes the error of a walk on, or else skips the folder.
+// skipTestdata returns the error of a walk, or else skips the folder.
 func skipTestdata(err error) error {
 	if err == nil {
 		return filepath.SkipDir
@@ -64,7 +64,7 @@ func skipTestdata(err error) error {
 
 var packageRows = regexp.MustCompile("(?m)^\\| `([\\w/.-]+)` \\|")
 
-// listed are the packages of the page's table, from the top.
+// listed returns the packages in the page's table, from the top.
 func listed(t *testing.T) []string {
 	t.Helper()
 	var list []string
@@ -97,7 +97,7 @@ func TestDependenciesGoDownTheArchitecture(t *testing.T) {
 		for _, of := range imported {
 			to := slices.Index(list, of)
 			if from < 0 || to < 0 {
-				continue // what is in no row of its own
+				continue // packages without a row of their own
 			}
 			require.Less(t, from, to, "%s: %s imports %s, which stands above it", architecture, in, of)
 		}

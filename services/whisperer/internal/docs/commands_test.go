@@ -21,11 +21,11 @@ import (
 // commandLine is a command in a page.
 type commandLine struct {
 	words []string
-	// named says that the prose names the command, perhaps without all of its arguments.
+	// named says that the prose only names the command, perhaps without all of its arguments.
 	named bool
 }
 
-// commandLines are the commands in a page: in blocks of sh, and in the prose.
+// commandLines returns the commands in a page, from blocks of sh and from the prose.
 func (p page) commandLines() []commandLine {
 	var lines []commandLine
 	for _, b := range p.blocks() {
@@ -45,7 +45,8 @@ func (p page) commandLines() []commandLine {
 	return lines
 }
 
-// split is as much of a shell's grammar as the pages need: words, quotes, continued lines, comments and operators.
+// split implements as much of a shell's grammar as the pages need: words, quotes, continued lines, comments and
+// operators.
 func split(script string) [][]string {
 	var lines [][]string
 	var line []string
@@ -99,7 +100,8 @@ func TestSplitIsAShell(t *testing.T) {
 		split("a 'b c' d'\"'e '' # no\nf \\\n g | h && (i j); x=1 k"))
 }
 
-// manifests are the YAML files that name commands in their texts and comments: issue templates, workflows, alerts, values.
+// manifests returns the YAML files whose texts and comments contain commands: issue templates, workflows, alerts,
+// values.
 func manifests(t *testing.T) []page {
 	t.Helper()
 	var found []page
@@ -118,7 +120,8 @@ func manifests(t *testing.T) []page {
 				return err
 			}
 			p := page{path: path}
-			for line := range strings.Lines(readPage(t, path).text) { // code does not span lines, and templates have other uses for its marks
+			// Line by line: code does not span lines, and templates use its quotes for other purposes.
+			for line := range strings.Lines(readPage(t, path).text) {
 				if strings.Count(line, "`")%2 == 0 {
 					p.text += line
 				}
@@ -131,7 +134,7 @@ func manifests(t *testing.T) []page {
 	return found
 }
 
-// inContainer is a command without the `docker compose run` that puts it into the container of the command line.
+// inContainer removes the `docker compose run` that runs a command in the command line's container.
 func inContainer(line []string) []string {
 	if len(line) > 3 && slices.Equal(line[:3], []string{"docker", "compose", "run"}) {
 		if i := slices.Index(line, "whisperer"); i > 0 {
@@ -141,18 +144,18 @@ func inContainer(line []string) []string {
 	return line
 }
 
-// anID stands where a page has a variable.
+// anID replaces variables in a page's commands.
 const anID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 func TestCommandLinesAreThoseOfTheProgram(t *testing.T) {
-	t.Setenv("WHISPERER_DATABASE_URL", "postgres://127.0.0.1/none") // what a reader has set
+	t.Setenv("WHISPERER_DATABASE_URL", "postgres://127.0.0.1/none") // readers have set this
 	t.Setenv("WHISPERER_MASTER_KEY", "a key")
 	variable := regexp.MustCompile(`\$\w+|\$\{\w+\}`)
 	byFile := map[string]int{}
 	for _, p := range slices.Concat(pages(t), manifests(t)) {
 		for _, command := range p.commandLines() {
 			line := inContainer(command.words)
-			for len(line) > 0 && strings.Contains(line[0], "=") { // NAME=value in front
+			for len(line) > 0 && strings.Contains(line[0], "=") { // leading NAME=value assignments
 				line = line[1:]
 			}
 			if len(line) < 2 || filepath.Base(line[0]) != "whisperer" || !slices.Contains([]string{"whisperer", "bin/whisperer", "dist/whisperer"}, line[0]) {
@@ -204,7 +207,7 @@ func TestMakeTargetsAreThere(t *testing.T) {
 	}
 }
 
-// What `.ci/run` cannot do in its container, the workflow does on the machine.
+// The workflow runs on the machine what `.ci/run` cannot do in its container.
 func TestTheWorkflowRunsWhatNeedsAnEngine(t *testing.T) {
 	t.Parallel()
 	workflow := readPage(t, ".github/workflows/ci.yml").text
@@ -240,7 +243,7 @@ func TestVariablesAreThoseOfThePrograms(t *testing.T) {
 			}
 		}
 	}
-	known["WHISPERER_REQUEST_TIMEOUT"] = true // Django's
+	known["WHISPERER_REQUEST_TIMEOUT"] = true // a variable of the Django application
 	for _, p := range pages(t) {
 		for _, found := range name.FindAllString(p.text, -1) {
 			require.True(t, known[found] || strings.Contains(p.text, found+"_*"), "%s names %s, which no program reads", p.path, found)
@@ -270,7 +273,7 @@ func TestQueriesFitTheSchema(t *testing.T) {
 	require.Positive(t, checked)
 }
 
-// TestNATSLinesPublishEvents reads what `nats pub` and `nats req` would send.
+// TestNATSLinesPublishEvents decodes what `nats pub` and `nats req` would send.
 func TestNATSLinesPublishEvents(t *testing.T) {
 	t.Parallel()
 	checked := 0

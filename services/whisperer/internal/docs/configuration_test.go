@@ -43,7 +43,7 @@ func TestNoVariableIsTakenForMisspelt(t *testing.T) {
 	}
 }
 
-// variables are those of the services.
+// variables returns the variables of the services.
 func variables() (api, worker []daemon.Variable) {
 	return daemon.Describe[subscriptionapi.Config](), daemon.Describe[deliveryworker.Config]()
 }

@@ -1,5 +1,5 @@
-// Package docs_test holds README.md and docs/ true: it runs what they tell readers to run, follows their links, parses
-// their command lines, and writes the part that a machine can write.
+// Package docs_test keeps README.md and docs/ correct: it runs the commands that readers should run, follows links,
+// parses command lines, and generates reference parts.
 package docs_test
 
 import (
@@ -14,18 +14,18 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// root is the repository.
+// root is the repository's root.
 const root = "../../../.."
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // page is one Markdown file.
 type page struct {
-	path string // from the root
+	path string // relative to the root
 	text string
 }
 
-// readPage reads the page of that path from the root.
+// readPage reads a page by its path relative to the root.
 func readPage(t *testing.T, path string) page {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, path))
@@ -33,7 +33,7 @@ func readPage(t *testing.T, path string) page {
 	return page{path, string(text)}
 }
 
-// pages are all that people read.
+// pages returns all pages that people read.
 func pages(t *testing.T) []page {
 	t.Helper()
 	var found []page
@@ -82,12 +82,12 @@ func (p page) of(info string) []string {
 	return found
 }
 
-// prose is the page without its blocks.
+// prose returns the page without its blocks.
 func (p page) prose() string { return fenced.ReplaceAllString(p.text, "") }
 
 var spans = regexp.MustCompile("`([^`]+)`")
 
-// spans are the pieces of code within the prose.
+// spans returns the code spans in the prose.
 func (p page) spans() []string {
 	var found []string
 	for _, m := range spans.FindAllStringSubmatch(p.prose(), -1) {

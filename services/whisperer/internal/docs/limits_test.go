@@ -21,17 +21,17 @@ import (
 
 var limitRow = regexp.MustCompile("(?m)^\\| (.*) \\| ([0-9,]+) ?(\\w*)[^|]* \\| `([^`]+)` \\|$")
 
-// configLimit is what the first cell of a row says of a key of config.
+// configLimit matches the first cell of a row about a key of config.
 var configLimit = regexp.MustCompile("^`config\\.([a-z_.]+)`.*?(default|minimum|)$")
 
-// units are those of docs/limits.md; other words count for one.
+// units are the units in docs/limits.md; other words count as one.
 var units = map[string]int64{
 	"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
 	"ms": int64(time.Millisecond), "s": int64(time.Second), "minute": int64(time.Minute), "minutes": int64(time.Minute),
 	"hour": int64(time.Hour), "hours": int64(time.Hour), "days": 24 * int64(time.Hour),
 }
 
-// keyLimits are the bounds and the default of each number of config, by its name and what its row says.
+// keyLimits returns the bounds and the default of each number in config, by its name and what its row is about.
 func keyLimits(prefix string, described []webhook.Field) map[string]int64 {
 	limits := map[string]int64{}
 	for _, f := range described {
@@ -55,8 +55,8 @@ func keyLimits(prefix string, described []webhook.Field) map[string]int64 {
 	return limits
 }
 
-// TestLimitsAreThoseOfTheCode compares each row of the tables with its constant, with the default of its setting, or with the description
-// of the key, and looks for limits of hooks and events that have no row.
+// TestLimitsAreThoseOfTheCode compares each row of the tables with its constant, the default of its setting, or the
+// description of the key. It also looks for limits of hooks and events without a row.
 func TestLimitsAreThoseOfTheCode(t *testing.T) {
 	t.Parallel()
 	text := readPage(t, "docs/limits.md").text
@@ -141,7 +141,7 @@ func readConstants(t *testing.T) constants {
 	return found
 }
 
-// value is a constant's; false for one that is not there, or no number.
+// value returns the value of a constant, or false if it does not exist or is not a number.
 func (c constants) value(name string) (int64, bool) {
 	pkg, _, _ := strings.Cut(name, ".")
 	v := constant.ToInt(c.eval(pkg, c[name]))
@@ -180,7 +180,7 @@ func (c constants) eval(pkg string, e ast.Expr) constant.Value {
 			n, _ := constant.Uint64Val(y)
 			return constant.Shift(x, token.SHL, uint(n))
 		case token.QUO:
-			return constant.BinaryOp(x, token.QUO_ASSIGN, y) // of whole numbers
+			return constant.BinaryOp(x, token.QUO_ASSIGN, y) // integer division
 		case token.ADD, token.SUB, token.MUL:
 			return constant.BinaryOp(x, e.Op, y)
 		default:

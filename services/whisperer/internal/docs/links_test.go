@@ -13,11 +13,11 @@ import (
 var (
 	links    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	headings = regexp.MustCompile(`(?m)^#+ (.+)$`)
-	// What GitHub leaves out of a heading's anchor.
+	// Characters that GitHub omits from a heading's anchor.
 	notInAnchors = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// anchors are those that GitHub gives the page's headings.
+// anchors returns the anchors that GitHub gives the page's headings.
 func (p page) anchors() map[string]bool {
 	found := map[string]bool{}
 	for _, m := range headings.FindAllStringSubmatch(p.prose(), -1) {
@@ -34,7 +34,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		for _, m := range links.FindAllStringSubmatch(p.prose(), -1) {
 			target := m[1]
 			if strings.HasPrefix(target, "https://") {
-				continue // others' pages come and go
+				continue // external pages may come and go
 			}
 			followed++
 			require.NotContains(t, target, "://", "%s: a link is relative, or https", p.path)
@@ -57,7 +57,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 
 func TestEveryPageIsLinked(t *testing.T) {
 	t.Parallel()
-	// GitHub leads to these.
+	// GitHub links to these.
 	linked := map[string]bool{
 		"README.md": true, ".github/CONTRIBUTING.md": true, ".github/SECURITY.md": true, ".github/pull_request_template.md": true,
 	}
@@ -79,7 +79,8 @@ func TestEveryPageIsLinked(t *testing.T) {
 	}
 }
 
-// TestEveryPageIsInTheSite: one in its menu, or a decision, which the list of decisions leads to.
+// TestEveryPageIsInTheSite requires that each page is in the site's menu, or is a decision, which the list of
+// decisions links to.
 func TestEveryPageIsInTheSite(t *testing.T) {
 	t.Parallel()
 	config, err := os.ReadFile(filepath.Join(root, "scripts/docs/.vitepress/config.js"))
@@ -92,7 +93,7 @@ func TestEveryPageIsInTheSite(t *testing.T) {
 	}
 }
 
-// places are the paths of this repository that a page may name.
+// places matches paths in this repository that a page may name.
 var places = regexp.MustCompile(`^\.?/?(\.ci|\.github|scripts|docs|pkg|proto|services|migrations)(/[\w.-]+)*/?$`)
 
 func TestNamedFilesAreThere(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mostMethods is how many exported methods a type may have: one with more answers for more than one thing.
+// mostMethods is the maximum number of exported methods of a type. A type with more has more than one responsibility.
 const mostMethods = 30
 
 func TestNoExportedTypeHasTooManyMethods(t *testing.T) {
@@ -32,7 +32,7 @@ func TestNoExportedTypeHasTooManyMethods(t *testing.T) {
 	checked := 0
 	for of, file := range compiled {
 		if !strings.HasPrefix(of, "github.com/whisperer-oms/whisperer/") || file == "" {
-			continue // another's, or tests alone
+			continue // another repository's, or only in tests
 		}
 		pkg, err := from.Import(of)
 		require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestNoExportedTypeHasTooManyMethods(t *testing.T) {
 	require.Greater(t, checked, 500)
 }
 
-// exportedMethods counts the methods of a type and of pointers to it, promoted ones included.
+// exportedMethods counts the methods of a type and of pointers to it, including promoted ones.
 func exportedMethods(t types.Type) int {
 	if !types.IsInterface(t) {
 		t = types.NewPointer(t)

@@ -17,7 +17,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// receivers are whole programs: they listen on PORT, know SECRET, and print "done: TYPE ID" for each webhook once.
+// receivers are complete programs. They listen on PORT, verify with SECRET, and print "done: TYPE ID" once for each
+// webhook.
 func receivers() []language {
 	return []language{
 		{"python receiver", "python3", true, []string{"receiver.py"}, map[string]string{"receiver.py": "", "verify.py": "python verify"}},

@@ -28,7 +28,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/standalone"
 )
 
-// runnable are the pages that have blocks to run, and the event types that have to arrive at RECEIVER when they ran.
+// runnable maps the pages with blocks to run to the event types that must then arrive at RECEIVER.
 func runnable() map[string][]string {
 	return map[string][]string{
 		"README.md":                      {"order.created", "order.cancelled"},
@@ -55,7 +55,7 @@ func TestCommandsRunAsPrinted(t *testing.T) {
 	for path, wanted := range runnable() {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
-			// The folder of a person who has run `make run`.
+			// The folder of a user who has run `make run`.
 			dir := folder(t)
 			build(t, filepath.Join(dir, "bin"), "./services/whisperer/cmd/whisperer")
 			startStandalone(t, filepath.Join(dir, ".whisperer"))
@@ -81,7 +81,7 @@ func TestTheProgramsRunAsOperatorsAreTold(t *testing.T) {
 		"./services/delivery-worker/cmd/delivery-worker")
 	target, got := startReceiver(t)
 	apiHealth, workerHealth, api := freeAddress(t), freeAddress(t), freeAddress(t)
-	// What a machine of its own would not need: other addresses than the usual ones, and leave to call this machine.
+	// Two changes for a shared machine: unusual ports, and permission to send to this machine.
 	text := readPage(t, operators)
 	text.text = strings.NewReplacer("127.0.0.1:9090", apiHealth, "127.0.0.1:9091", workerHealth, "127.0.0.1:8080", api,
 		"subscription-api &", "WHISPERER_LISTEN="+api+" WHISPERER_HEALTH_LISTEN="+apiHealth+" subscription-api &",
@@ -93,12 +93,12 @@ func TestTheProgramsRunAsOperatorsAreTold(t *testing.T) {
 	require.Contains(t, got(), "order.created")
 }
 
-// folder is a folder of the test's own that PostgreSQL's user can enter.
+// folder returns a new folder that PostgreSQL's user can enter.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		require.NoError(t, os.Chmod(d, 0o755)) // PostgreSQL's user has to get through
+		require.NoError(t, os.Chmod(d, 0o755)) // PostgreSQL's user must be able to pass through
 	}
 	return dir
 }
@@ -111,16 +111,16 @@ func build(t *testing.T, to string, packages ...string) {
 	require.NoError(t, err, string(out))
 }
 
-// moment is what a reader takes from one block to the next: a new hook is known to the workers within a second, on a machine that
-// is not busy.
+// moment stands for the time that a reader takes between two blocks. On a machine that is not busy, workers know a
+// new hook within one second.
 const moment = "\nsleep 6\n"
 
-// run runs a page's blocks as one script, in the folder, where bin/ is on the path, and ends what it left running.
+// run runs a page's blocks as one script in the folder, with bin/ on the path, and ends what the script left running.
 func run(t *testing.T, p page, dir string, env []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // a page may wait for a thing that never comes
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // a page may wait for something that never comes
 	defer cancel()
-	// A reader tries again where a busy machine takes longer than the page thinks.
+	// A reader would retry if a busy machine takes longer than the page expects.
 	tries := strings.NewReplacer("in 1 2 3 4 5;", "in $(seq 60);", "in 1 2 3 4 5 6 7 8 9;", "in $(seq 60);", "$(seq 30)", "$(seq 120)")
 	script := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", tries.Replace(strings.Join(p.of("sh run"), moment)))
 	script.Dir = dir
@@ -131,13 +131,13 @@ func run(t *testing.T, p page, dir string, env []string) {
 	}
 	script.Env = append(script.Env, env...)
 	script.Env = append(script.Env, "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
-	output, err := os.Create(filepath.Join(dir, "output")) // a pipe would be waited for until the last program ends
+	output, err := os.Create(filepath.Join(dir, "output")) // a file, because reading a pipe would wait until the last program ends
 	require.NoError(t, err)
 	defer output.Close()
 	script.Stdout, script.Stderr = output, output
 	stop := startGroup(t, script)
 	ended := script.Wait()
-	stop() // what it left running
+	stop() // ends what it left running
 	printed, err := os.ReadFile(output.Name())
 	require.NoError(t, err)
 	require.NoError(t, ended, "%s printed:\n%s", p.path, printed)
@@ -148,20 +148,20 @@ func run(t *testing.T, p page, dir string, env []string) {
 	}
 }
 
-// startGroup starts a command; stop ends it and what it has started.
+// startGroup starts a command; stop ends it and everything that it has started.
 func startGroup(t *testing.T, command *exec.Cmd) (stop func()) {
 	t.Helper()
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, command.Start())
 	return func() {
-		_ = syscall.Kill(-command.Process.Pid, syscall.SIGTERM) // it may have ended
+		_ = syscall.Kill(-command.Process.Pid, syscall.SIGTERM) // it may have ended already
 		if command.ProcessState == nil {
 			_ = command.Wait()
 		}
 	}
 }
 
-// startReceiver takes webhooks that are signed with "secret"; got lists the types of those that came.
+// startReceiver starts a receiver of webhooks that are signed with "secret"; got returns the types of those received.
 func startReceiver(t *testing.T) (url string, got func() []string) {
 	t.Helper()
 	var mu sync.Mutex

@@ -17,7 +17,7 @@ import (
 
 const receiving = "docs/receiving.md"
 
-// judged is what a verifying snippet is given, and what it has to say.
+// judged is the input of a verifying snippet, and the expected verdict.
 type judged struct {
 	Name    string            `json:"name"`
 	Headers map[string]string `json:"headers"`
@@ -26,7 +26,7 @@ type judged struct {
 	Want    bool              `json:"want"`
 }
 
-// signed are the headers of a webhook that was signed at that time with each of the secrets.
+// signed returns the headers of a webhook that was signed at that time with each of the secrets.
 func signed(t *testing.T, id, body string, at time.Time, secrets ...string) map[string]string {
 	t.Helper()
 	var keys []signature.Key
@@ -61,11 +61,11 @@ func webhooks(t *testing.T) []judged {
 	}
 }
 
-// language is how a snippet in it is run: Program with Args, on Files, of which the empty one is the snippet. Go makes a program with
-// them, and that is run.
+// language says how to run a snippet: Program with Args on Files, where the empty name stands for the snippet. In Go,
+// Program first builds an executable, which is then run.
 type language struct {
 	Info, Program string
-	// Everywhere says that the machines of developers have it; of the others, those that are there are run.
+	// Everywhere says that every developer's machine has the language. Others are only run if they are installed.
 	Everywhere bool
 	Args       []string
 	Files      map[string]string
@@ -128,7 +128,7 @@ func main() {
 	}
 }
 
-// there reports whether the machine has the language, and fails the test where it has to have it.
+// there reports whether the machine has the language, and fails the test if it must have it.
 func (l language) there(t *testing.T) bool {
 	t.Helper()
 	if _, err := exec.LookPath(l.Program); err == nil {
@@ -139,7 +139,7 @@ func (l language) there(t *testing.T) bool {
 	return false
 }
 
-// command runs the language in a folder with its files and the snippet.
+// command returns the command that runs the language in a folder with its files and the snippet.
 func (l language) command(t *testing.T, snippet string) *exec.Cmd {
 	t.Helper()
 	dir := t.TempDir()
@@ -154,7 +154,7 @@ func (l language) command(t *testing.T, snippet string) *exec.Cmd {
 	in := func(program string, args ...string) *exec.Cmd {
 		command := exec.CommandContext(t.Context(), program, args...)
 		command.Dir = dir
-		command.Env = append(os.Environ(), "GOWORK="+workspace) // where Go snippets find their imports
+		command.Env = append(os.Environ(), "GOWORK="+workspace) // so that Go snippets find their imports
 		return command
 	}
 	if l.Program != "go" {
@@ -177,7 +177,7 @@ func TestSnippetsVerifySignatures(t *testing.T) {
 			for _, p := range pages(t) {
 				for _, snippet := range p.of(l.Info) {
 					judge := l.command(t, snippet)
-					cases := webhooks(t) // compiling may take as long as they are valid
+					cases := webhooks(t) // created here, so that the webhooks are still valid after compiling
 					input, err := json.Marshal(cases)
 					require.NoError(t, err)
 					var errors bytes.Buffer
