@@ -15,14 +15,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Limits from which on the doctor speaks up.
+// Thresholds of findings.
 const (
 	connectTimeout = 5 * time.Second
 	// lagWarning is how many messages may wait for a consumer.
 	lagWarning = 10_000
-	// daysAhead is how many days of partitions a worker makes in advance, one less than it does.
+	// daysAhead is how many days of partitions must exist in advance; workers create one more.
 	daysAhead = 1
-	// lockWarning is how long a transaction may wait for a lock, in seconds.
+	// lockWarning is how many seconds a transaction may wait for a lock.
 	lockWarning = 30
 )
 
@@ -79,7 +79,7 @@ func database(ctx context.Context, r report, o Options) {
 	partitions(r, d)
 }
 
-// knowing looks at what the workers know of hooks.
+// knowing checks the workers' knowledge of hooks.
 func knowing(ctx context.Context, r report, db *store.DB) {
 	workers, err := db.KnowingWorkers(ctx)
 	if err != nil {
@@ -147,7 +147,7 @@ func nats(ctx context.Context, r report, o Options) {
 	versions(ctx, r, o)
 }
 
-// access looks whether the services' user of NATS may do more than they need.
+// access checks whether the services' NATS user has more permissions than they need.
 func access(ctx context.Context, r report, b *bus.Bus, o Options) {
 	const mend = "whisperer nats permissions TENANT…   # and include what it prints in nats-server's configuration"
 	a, err := b.Allowed(ctx)
@@ -165,7 +165,7 @@ func access(ctx context.Context, r report, b *bus.Bus, o Options) {
 	}
 }
 
-// loopback says whether all servers of the URLs are on this machine.
+// loopback reports whether all servers of the URLs are on this machine.
 func loopback(urls string) bool {
 	for address := range strings.SplitSeq(urls, ",") {
 		u, err := url.Parse(strings.TrimSpace(address))
@@ -180,7 +180,7 @@ func loopback(urls string) bool {
 	return true
 }
 
-// installation is the id of the database, empty where it cannot be read, of which the database's own findings tell.
+// installation returns the id in the database, or "" if it cannot be read, which another finding reports.
 func installation(ctx context.Context, o Options) string {
 	if o.DatabaseURL == "" {
 		return ""
@@ -197,7 +197,7 @@ func installation(ctx context.Context, o Options) string {
 	return id.String()
 }
 
-// settings compares the streams with the settings, and looks whose they are.
+// settings compares the streams with the settings, and checks that they belong to this installation.
 func settings(ctx context.Context, r report, b *bus.Bus) {
 	list, err := b.Streams().Settings(ctx)
 	var foreign *bus.ForeignError

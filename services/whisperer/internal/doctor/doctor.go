@@ -1,4 +1,4 @@
-// Package doctor looks at what an installation stands on, and says of everything that is wrong what mends it.
+// Package doctor checks an installation's dependencies, and says how to fix what is wrong.
 package doctor
 
 import (
@@ -17,62 +17,63 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
-// Level is how bad a finding is.
+// Level is the severity of a finding.
 type Level string
 
 // The levels.
 const (
 	OK Level = "ok"
-	// Warning works now and may not for long.
+	// Warning: it works now, but may not for long.
 	Warning Level = "warning"
-	// Problem does not work.
+	// Problem: it does not work.
 	Problem Level = "problem"
-	// Skipped could not be looked at.
+	// Skipped: it could not be checked.
 	Skipped Level = "skipped"
 )
 
-// Finding is one thing that was looked at.
+// Finding is the result of one check.
 type Finding struct {
 	Area  string `json:"area"`
 	Level Level  `json:"level"`
 	Text  string `json:"text"`
-	// Mend is what to do, a command where one does it; empty where nothing has to be done.
+	// Mend says how to fix the finding, with a command if there is one; empty if nothing has to be done.
 	Mend string `json:"mend,omitempty"`
 }
 
-// Options say where everything is, as the services' environment does; what is empty is not looked at.
+// Options have the same settings as the services' environment. What is empty is not checked.
 type Options struct {
 	DatabaseURL string
 	NATSURL     string
-	// NATS says as whom to connect.
+	// NATS says as which user to connect.
 	NATS bus.Credentials
-	// NATSMonitoring are the addresses of its nodes' monitoring, separated by commas.
+	// NATSMonitoring are the addresses of the nodes' monitoring endpoints, separated by commas.
 	NATSMonitoring string
-	// Environ is looked through for names that nobody knows.
+	// Environ is checked for unknown names.
 	Environ     []string
 	MasterKey   string
 	EgressAllow string
 	EgressPorts string
-	// Probe is a public URL that is called as receivers are.
+	// Probe is a public URL to send a request to, in the way receivers are called.
 	Probe string
-	// Container says that this program runs in a container of Docker.
+	// Container says that this program runs in a Docker container.
 	Container bool
-	// Data is the folder of a standalone whose disk is looked at.
+	// Data is the folder of a standalone system whose disk is checked.
 	Data string
-	// Streams are the services' settings of them.
+	// Streams are the services' settings of the streams.
 	Streams bus.Options
 	Version string
 }
 
-// Limits from which on the doctor speaks up.
+// Thresholds of findings.
 const (
-	// skewWarning: receivers refuse signatures that are five minutes off, and schedules are by NATS' clock.
+	// skewWarning is the clock difference that is reported: receivers refuse signatures that are five minutes off,
+	// and schedules use NATS' clock.
 	skewWarning = 2 * time.Second
 	skewProblem = 60 * time.Second
-	// fullWarning and fullProblem are used parts of a limit.
+	// fullWarning and fullProblem are used fractions of a limit.
 	fullWarning = 0.7
 	fullProblem = 0.9
-	// checkTimeout bounds each area.
+	// checkTimeout bounds each group of checks.
 	checkTimeout = 15 * time.Second
 )
 
@@ -86,7 +87,7 @@ func (r report) add(level Level, mend, format string, args ...any) {
 	*r.list = append(*r.list, Finding{Area: r.area, Level: level, Text: fmt.Sprintf(format, args...), Mend: mend})
 }
 
-// Check looks at everything, one thing after the other.
+// Check runs all checks, one after the other.
 func Check(ctx context.Context, o Options) []Finding {
 	var list []Finding
 	for _, area := range []struct {
@@ -118,7 +119,7 @@ func keys(_ context.Context, r report, o Options) {
 	r.add(OK, "", "%d master keys, the first one seals", strings.Count(o.MasterKey, ",")+1)
 }
 
-// skew judges a clock that was read between two times of ours.
+// skew compares a clock that was read between two times of ours.
 func skew(r report, whose string, clock, before, after time.Time) {
 	off := time.Duration(0)
 	switch {
@@ -138,7 +139,7 @@ func skew(r report, whose string, clock, before, after time.Time) {
 	}
 }
 
-// full judges how full something is, in bytes; a limit of 0 is none.
+// full checks how full something is, in bytes; a limit of 0 means none.
 func full(r report, what string, used, limit int64, mend string) {
 	if limit <= 0 {
 		r.add(OK, "", "%s: %s used, without a limit", what, size(used))
@@ -147,7 +148,7 @@ func full(r report, what string, used, limit int64, mend string) {
 	share(r, fmt.Sprintf("%s: %s of %s used", what, size(used), size(limit)), used, limit, mend)
 }
 
-// share judges how much of a limit is used.
+// share checks how much of a limit is used.
 func share(r report, text string, used, limit int64, mend string) {
 	switch part := float64(used) / float64(limit); {
 	case part >= fullProblem:
@@ -159,7 +160,7 @@ func share(r report, text string, used, limit int64, mend string) {
 	}
 }
 
-// size writes bytes for people.
+// size formats a number of bytes.
 func size(n int64) string {
 	const unit = 1024
 	if n < unit {
@@ -172,7 +173,8 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", value, names[0])
 }
 
-// outward checks the rules for target URLs, then calls the probe as a receiver is called: name, connection, TLS, answer.
+// outward checks the rules for target URLs, and then calls the probe as a receiver is called: name, connection, TLS,
+// answer.
 func outward(ctx context.Context, r report, o Options) {
 	policy, err := egress.ParsePolicy(o.EgressAllow, o.EgressPorts)
 	if err != nil {
@@ -209,7 +211,7 @@ func outward(ctx context.Context, r report, o Options) {
 	}
 }
 
-// thisMachine looks whether receivers on the machine that a container runs on can be reached.
+// thisMachine checks whether receivers on a container's host can be reached.
 func thisMachine(ctx context.Context, r report, policy egress.Policy, lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)) {
 	const name = "host.docker.internal"
 	addrs, err := lookup(ctx, "ip", name)
@@ -229,7 +231,7 @@ func thisMachine(ctx context.Context, r report, policy egress.Policy, lookup fun
 		"webhooks may not go to this container's machine (%s, %s)", name, addr)
 }
 
-// disk looks at the disk under a standalone's data.
+// disk checks the disk of a standalone system's data.
 func disk(_ context.Context, r report, o Options) {
 	if o.Data == "" {
 		return
@@ -243,5 +245,5 @@ func disk(_ context.Context, r report, o Options) {
 	}
 	total := int64(fs.Blocks) * int64(fs.Bsize)                                    //nolint:gosec,unconvert // types differ between systems
 	free := int64(fs.Bavail) * int64(fs.Bsize)                                     //nolint:gosec,unconvert // types differ between systems
-	full(r, "disk of "+o.Data, total-free, total, "make room, or move the folder") // NATS refuses publishers when it is full
+	full(r, "disk of "+o.Data, total-free, total, "make room, or move the folder") // NATS refuses publishers when the disk is full
 }

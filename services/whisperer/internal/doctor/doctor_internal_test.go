@@ -21,7 +21,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// requireFinding wants one of a level whose text matches, with something that mends it.
+// requireFinding requires a finding with the level, a matching text, and advice.
 func requireFinding(t *testing.T, list []Finding, level Level, text string) {
 	t.Helper()
 	for _, f := range list {

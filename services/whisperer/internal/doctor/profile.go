@@ -12,10 +12,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/broker"
 )
 
-// secondSync is how seldom a server may sync: what it has acknowledged since is lost in a power cut.
+// secondSync is the longest sync interval of a server. A power failure loses what it has acknowledged since the last
+// sync.
 const secondSync = time.Second
 
-// node is what one nats-server says of itself on its monitoring port.
+// node is what a nats-server's monitoring endpoint returns.
 type node struct {
 	Name    string `json:"server_name"`
 	Version string `json:"version"`
@@ -28,8 +29,8 @@ type node struct {
 	} `json:"connections"`
 }
 
-// durability says which of the profiles of docs/operations.md is in force: by what each node says and by how many copies
-// the event log has.
+// durability says which of the profiles of docs/operations.md applies, from each node's settings and the event log's
+// replicas.
 func durability(ctx context.Context, r report, o Options, replicas int) {
 	if o.NATSMonitoring == "" {
 		r.add(Skipped, "set WHISPERER_NATS_MONITORING to http://host:8222 of each NATS node, separated by commas",
@@ -63,12 +64,13 @@ func durability(ctx context.Context, r report, o Options, replicas int) {
 	}
 }
 
-// versions compares the versions of all programs that are connected with this one's: containers of an old tag run on unseen.
+// versions compares the versions of all connected programs with this one's, because containers of an old tag may
+// still be running.
 func versions(ctx context.Context, r report, o Options) {
 	others := map[string][]string{}
 	for address := range strings.SplitSeq(o.NATSMonitoring, ",") {
 		if address == "" {
-			return // durability says so
+			return // durability reports that
 		}
 		n, err := ask(ctx, strings.TrimSpace(address), "/connz?limit=1024")
 		if err != nil {
@@ -95,7 +97,7 @@ func versions(ctx context.Context, r report, o Options) {
 	}
 }
 
-// ask asks a node's monitoring.
+// ask queries a node's monitoring endpoint.
 func ask(ctx context.Context, address string, pages ...string) (node, error) {
 	var n node
 	for _, page := range pages {
