@@ -14,17 +14,17 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 )
 
-// maxBody bounds what is read of a webhook.
+// maxBody bounds the bytes read of a webhook.
 const maxBody = 2 << 20
 
 // counter is the receiver.
 type counter struct {
 	key signature.VerifyKey
-	// reached is closed when every hook has got a probe.
+	// reached is closed when every hook has received a probe.
 	reached chan struct{}
 
 	mu sync.Mutex
-	// times has how often each event came, by hook.
+	// times counts how often each event came, by hook.
 	times      [][]uint8
 	probed     map[int]bool
 	distinct   int
@@ -39,7 +39,7 @@ func newCounter(hooks int, key signature.VerifyKey) *counter {
 	return &counter{key: key, reached: make(chan struct{}), times: make([][]uint8, hooks), probed: map[int]bool{}}
 }
 
-// ServeHTTP takes a webhook whose path ends with the number of its hook.
+// ServeHTTP accepts a webhook whose path ends with the number of its hook.
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -117,7 +117,7 @@ func (c *counter) report(accepted, hooks int) *Report {
 	return r
 }
 
-// quantile of sorted values; 0 where there are none.
+// quantile returns a quantile of sorted values, or 0 if there are none.
 func quantile(sorted []float64, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0

@@ -1,5 +1,5 @@
-// Package load measures an installation from outside: it makes hooks of its own, publishes events that reach them alone,
-// receives the webhooks, and counts what came, what came twice and what did not.
+// Package load measures an installation from outside. It creates its own hooks, publishes events that only reach
+// these, receives the webhooks, and counts those that came, came twice, or did not come.
 package load
 
 import (
@@ -19,62 +19,64 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// eventType is what is published; the hooks want it by pattern, since it is declared nowhere.
+// eventType is the type of the published events. It is not declared, so the hooks want it by a pattern.
 const (
 	eventType = "whisperer_bench.ping"
 	pattern   = "whisperer_bench.>"
-	// configKey is in the hooks' config and the events' config_filter, so that they reach nobody else's hooks.
+	// configKey is in the hooks' config and the events' config_filter, so that the events reach no other hooks.
 	configKey = "whisperer_bench"
 )
 
 // maxBatch is how many events are published with one call.
 const maxBatch = 100
 
-// Publisher stores events and returns when all are stored. Publishing the same again has to be harmless.
+// Publisher stores events and returns when all are stored. It must be harmless to publish the same events again.
 type Publisher func(ctx context.Context, events []client.Event) error
 
-// Options say what to do to which installation.
+// Options configure a measurement.
 type Options struct {
 	API     *client.Client
 	Publish Publisher
-	// Listener is where webhooks come to, and URL how the installation calls it.
+	// Listener accepts the webhooks, and URL is its address as seen by the installation.
 	Listener net.Listener
 	URL      string
-	// Hooks get each event; Rate is in events a second, for Duration.
+	// Each of the Hooks gets every event. Rate is in events per second, for Duration.
 	Hooks    int
 	Rate     float64
 	Duration time.Duration
-	// Size is that of an event's data in bytes, about.
+	// Size is the approximate size of an event's data in bytes.
 	Size int
-	// Settle is how long nothing may come at the end before the rest counts as lost.
+	// Settle is how long no webhook may come at the end before missing ones count as lost.
 	Settle time.Duration
-	// Progress is told how many webhooks came of how many events are stored times hooks.
+	// Progress is called with the number of received webhooks, and the number expected so far: stored events times
+	// hooks.
 	Progress func(received, expected int, note string)
-	// Note is told what else people should know.
+	// Note is called with other messages for people.
 	Note func(text string)
 }
 
-// Report is what was counted.
+// Report has the results.
 type Report struct {
 	Hooks    int     `json:"hooks"`
 	Rate     float64 `json:"rate"`
 	Seconds  float64 `json:"seconds"`
 	Accepted int     `json:"accepted"`
-	// Refused counts calls that failed; their events were published again.
+	// Refused counts failed calls; their events were published again.
 	Refused  int `json:"refused"`
 	Expected int `json:"expected"`
 	Received int `json:"received"`
-	// Lost is Expected without Received, Repeated counts webhooks that had come before.
+	// Lost is Expected minus Received. Repeated counts webhooks that had come before.
 	Lost     int `json:"lost"`
 	Repeated int `json:"repeated"`
-	// Unverified counts webhooks whose signature was wrong.
+	// Unverified counts webhooks with a wrong signature.
 	Unverified int `json:"unverified"`
-	// PerSecond is webhooks a second, from the first to the last.
+	// PerSecond is the rate of webhooks between the first and the last.
 	PerSecond float64 `json:"per_second"`
 	Latency   Latency `json:"latency"`
 }
 
-// Latency is the time from just before an event is published to its webhook, by this machine's clock, in milliseconds.
+// Latency is the time from just before an event is published until its webhook arrives, by this machine's clock, in
+// milliseconds.
 type Latency struct {
 	P50 float64 `json:"p50"`
 	P95 float64 `json:"p95"`
@@ -88,7 +90,7 @@ var ErrUnreachable = errors.New("no webhook came: the installation does not reac
 // reachTimeout bounds the wait for the first webhook of every hook.
 const reachTimeout = 30 * time.Second
 
-// Run measures. The hooks are deleted at the end, after an interruption too.
+// Run measures. It deletes its hooks at the end, even after an interruption.
 func Run(ctx context.Context, o Options) (r *Report, err error) {
 	run := uuid.NewString()
 	secret := signature.GenerateSecret()
@@ -157,7 +159,7 @@ type mark struct {
 	Pad   string `json:"pad,omitempty"`
 }
 
-// source publishes.
+// source publishes events.
 type source struct {
 	options  Options
 	run      string
@@ -177,7 +179,7 @@ func (s *source) event(m mark) (client.Event, error) {
 	return client.Event{ID: uuid.NewString(), Type: eventType, Data: data, ConfigFilter: filter}, err
 }
 
-// reach publishes probes until each hook has got one: until then workers may not know the hooks.
+// reach publishes probes until each hook has received one, because workers may not know the hooks yet.
 func (s *source) reach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, ErrUnreachable)
 	defer cancel()
@@ -201,7 +203,7 @@ func (s *source) reach(ctx context.Context) error {
 	}
 }
 
-// publish keeps the rate: what a slow or failing call held up is made up for.
+// publish keeps the rate, and catches up after a slow or failed call.
 func (s *source) publish(ctx context.Context) error {
 	begin := time.Now()
 	total := int(s.options.Rate * s.options.Duration.Seconds())
@@ -233,7 +235,7 @@ func (s *source) publish(ctx context.Context) error {
 	return nil
 }
 
-// publishUntilAccepted publishes the same events until they are accepted: their ids make that harmless.
+// publishUntilAccepted repeats a publication until it is accepted; the events' ids make that harmless.
 func (s *source) publishUntilAccepted(ctx context.Context, events []client.Event) error {
 	for {
 		err := s.options.Publish(ctx, events)
@@ -256,7 +258,7 @@ func (s *source) publishUntilAccepted(ctx context.Context, events []client.Event
 	}
 }
 
-// settle waits for what is still on its way, for as long as something comes.
+// settle waits until no webhook has come for a while.
 func (s *source) settle(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
