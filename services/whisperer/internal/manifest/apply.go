@@ -11,7 +11,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// LacksSecret reports whether the change makes a hook whose secret comes from a variable that is not set.
+// LacksSecret reports whether the change creates a hook whose secret comes from a variable that is not set.
 func (c *Change) LacksSecret(f *File) bool {
 	i := slices.IndexFunc(f.Hooks, func(h Hook) bool { return h.Name == c.Name })
 	if i < 0 || c.Kind != Create || c.Noun != OfHook {
@@ -21,7 +21,7 @@ func (c *Change) LacksSecret(f *File) bool {
 	return slices.ContainsFunc(f.Missing, func(name string) bool { return strings.Contains(text, "${"+name+"}") })
 }
 
-// MissingBesideSecrets are the variables that are not set and that stand for something else than a hook's secret.
+// MissingBesideSecrets returns the variables that are not set and that do not stand for a hook's secret.
 func (f *File) MissingBesideSecrets() []string {
 	return slices.DeleteFunc(slices.Clone(f.Missing), func(name string) bool {
 		for i := range f.Hooks {
@@ -35,10 +35,10 @@ func (f *File) MissingBesideSecrets() []string {
 	})
 }
 
-// SetSecret gives the hook that the change makes this secret.
+// SetSecret sets the secret of the hook that the change creates.
 func (c *Change) SetSecret(secret string) { c.fields.SecretKey = client.Set(secret) }
 
-// Apply does the change. webhook.ErrVersion comes where somebody changed the hook since the plan.
+// Apply makes the change. It returns webhook.ErrVersion if somebody changed the hook since the plan.
 func (c *Change) Apply(ctx context.Context, api *client.Client) error {
 	var err error
 	switch {
@@ -57,7 +57,7 @@ func (c *Change) Apply(ctx context.Context, api *client.Client) error {
 		_, err = api.Hooks.Update(ctx, *c.Hook, c.version, c.fields)
 	case c.Kind == Delete:
 		if err = api.Hooks.Delete(ctx, *c.Hook); errors.Is(err, webhook.ErrNotFound) {
-			err = nil // somebody was faster
+			err = nil // somebody else deleted it first
 		}
 	}
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package manifest reads and writes the file that holds what a tenant has: its hooks, its own event types and its policies, in YAML.
-// It says in which ways the tenant differs from the file, and changes the tenant accordingly.
+// Package manifest reads and writes the YAML file that describes a tenant's hooks, own event types and policies. It
+// plans the changes by which the tenant differs from the file, and applies them.
 //
 //	tenant: acme                      # optional
 //	handshake: new_hosts              # optional; an operator's to change
@@ -15,6 +15,6 @@
 //	    secret_key: ${ERP_SECRET}     # from the environment; $${ is a ${ of one's own
 //	    config: {format: standard}
 //
-// The fields of a hook are those of the API. An absent field means its default, except for status, secret_key and
-// api_key: absent, they are left as they are.
+// The fields of a hook are those of the API. An absent field means its default, except that status, secret_key and
+// api_key are left unchanged if they are absent.
 package manifest

@@ -16,18 +16,18 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// File is what a tenant shall have.
+// File is the desired state of a tenant.
 type File struct {
-	// Tenant is empty where the file does not say whose it is.
+	// Tenant is empty if the file does not name one.
 	Tenant     string
 	Policies   Policies
 	EventTypes []client.EventTypeFields
 	Hooks      []Hook
-	// Missing are the environment's variables that the file wants and that are not set.
+	// Missing are the environment variables that the file uses and that are not set.
 	Missing []string
 }
 
-// Hook is what a hook shall be like.
+// Hook is the desired state of a hook.
 type Hook struct {
 	Name   string
 	fields map[string]value
@@ -36,20 +36,20 @@ type Hook struct {
 
 // Options say how to read a file.
 type Options struct {
-	// Env looks a variable up.
+	// Env looks up a variable.
 	Env func(string) (string, bool)
-	// CanonicalURL gives the spelling of a target URL that the API stores.
+	// CanonicalURL returns a target URL in the form that the API stores.
 	CanonicalURL func(string) string
 }
 
-// described are the fields of a hook that a file can have, in the order in which they are written.
+// described returns the fields of a hook that a file can have, in the order in which they are written.
 func described() []webhook.Field {
 	return slices.DeleteFunc(slices.Clone(webhook.Fields()), func(f webhook.Field) bool {
 		return f.ReadOnly || slices.Contains([]string{"event_type", "notification_type", "is_active"}, f.Name)
 	})
 }
 
-// fieldNames are their names.
+// fieldNames returns their names.
 func fieldNames() []string {
 	var names []string
 	for _, f := range described() {
@@ -58,7 +58,7 @@ func fieldNames() []string {
 	return names
 }
 
-// otherwise is what the absence of a field means; ok is false for one that is left as it is then.
+// otherwise returns the value of an absent field; ok is false for a field that is left unchanged if it is absent.
 func otherwise(f *webhook.Field) (value any, ok bool) {
 	if f.Kind == webhook.KindTextMap || f.Name == "config" {
 		return map[string]any{}, !f.Kept
@@ -66,7 +66,7 @@ func otherwise(f *webhook.Field) (value any, ok bool) {
 	return nil, !f.Kept
 }
 
-// Read reads a file. The error names every line that is wrong. Variables that are not set are no error; see Missing.
+// Read reads a file. The error names every invalid line. Variables that are not set are no error; see Missing.
 func Read(raw []byte, o Options) (*File, error) {
 	var doc yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(raw))
@@ -148,7 +148,7 @@ func hooks(r *reader, node *yaml.Node, o Options, wrong *[]error) []Hook {
 	return list
 }
 
-// items are those of a list; null is an empty one.
+// items returns the items of a list; null is an empty one.
 func items(node *yaml.Node, name string, wrong *[]error) []*yaml.Node {
 	if node.Kind == yaml.SequenceNode {
 		return node.Content
@@ -190,7 +190,8 @@ func hook(r *reader, n *yaml.Node, o Options) (Hook, error) {
 	return h, nil
 }
 
-// onlyTexts refuses members that YAML takes for something else than text: 01234 would be another number, and 1.10 another text.
+// onlyTexts refuses members that YAML does not take for text: 01234 would become another number, and 1.10 another
+// text.
 func onlyTexts(field string, n *yaml.Node) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -207,8 +208,8 @@ func onlyTexts(field string, n *yaml.Node) error {
 	return nil
 }
 
-// check holds the hook against the rules of the domain, so that nothing is changed before all of the file is right, and
-// writes its fields as the API stores them. Where variables are missing, their texts are not judged.
+// check checks the hook by the rules of the domain, so that nothing is changed unless the whole file is valid. It
+// converts the fields to the form that the API stores. Text with missing variables is not checked.
 func (h *Hook) check(o Options, incomplete bool) error {
 	name, ok := h.fields["name"].real.(string)
 	if h.Name = name; !ok || strings.TrimSpace(name) == "" {
@@ -266,7 +267,7 @@ func (h *Hook) validate(fields client.HookFields, incomplete bool) error {
 			return fmt.Errorf("%s: %w", f.Name, err)
 		}
 	}
-	if d.Callback != nil && d.Callback.Subject != "" { // a subject's prefix is the tenant's
+	if d.Callback != nil && d.Callback.Subject != "" { // a subject's prefix depends on the tenant
 		d.Callback = nil
 	}
 	if d.APIKey = orZero(fields.APIKey); incomplete {
@@ -275,7 +276,7 @@ func (h *Hook) validate(fields client.HookFields, incomplete bool) error {
 	return d.Validate()
 }
 
-// api is the hook as the API takes it: with the names, or all of its fields with nil.
+// api returns the hook for the API: only the named fields, or all if names is nil.
 func (h *Hook) api(names []string) (client.HookFields, error) {
 	var fields client.HookFields
 	picked := map[string]any{}
@@ -293,7 +294,8 @@ func (h *Hook) api(names []string) (client.HookFields, error) {
 	return fields, err
 }
 
-// callback is one as the API stores it; {} is none. What is no callback stays as it is, to be complained about.
+// callback returns a callback in the form that the API stores; {} means none. Invalid values are returned unchanged,
+// to be reported later.
 func callback(v any) any {
 	var c *webhook.Callback
 	if strict(v, &c) != nil || c == nil {
@@ -305,7 +307,7 @@ func callback(v any) any {
 	return c.Normal()
 }
 
-// strict puts a value into a struct by its JSON names, refusing what is no field.
+// strict decodes a value into a struct by its JSON names, and refuses unknown fields.
 func strict(v, into any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -332,13 +334,13 @@ func firstOf[T comparable](values ...T) T {
 	return zero
 }
 
-// orZero is a field's value, or the zero value where it is absent or null.
+// orZero returns a field's value, or the zero value if it is absent or null.
 func orZero[T any](f client.Field[T]) T {
 	v, _ := f.Value()
 	return v
 }
 
-// names are the file's hooks.
+// names returns the names of the file's hooks.
 func (f *File) names() []string {
 	set := map[string]bool{}
 	for i := range f.Hooks {

@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/manifest"
 )
 
-// The whole way, from a file to a tenant and back, is in the scripts of the CLI; here is what they do not come by.
+// The scripts of the CLI test the whole way from a file to a tenant and back; these tests cover the rest.
 
 func read(text string, env map[string]string) (*manifest.File, error) {
 	return manifest.Read([]byte(text), manifest.Options{

@@ -22,11 +22,11 @@ const (
 	Create Kind = "create"
 	Update Kind = "update"
 	Delete Kind = "delete"
-	// Leave is a hook that the tenant has and the file has not, and that stays.
+	// Leave is for a hook that the tenant has and the file does not, and that is not deleted.
 	Leave Kind = "leave"
 )
 
-// Noun is what a change is of.
+// Noun is the kind of object that a change is about.
 type Noun string
 
 // The nouns.
@@ -48,12 +48,12 @@ type Change struct {
 	version int64
 	fields  client.HookFields
 	declare client.EventTypeFields
-	// handshake is a tenant's, and days are those of a retention policy.
+	// handshake is for a tenant, and days for a retention policy.
 	handshake webhook.Handshake
 	days      *int
 }
 
-// FieldChange is a field that differs. What came from the environment is shown as ${VAR}, secrets as words.
+// FieldChange is a field that differs. Values from the environment are shown as ${VAR}, and secrets as words.
 type FieldChange struct {
 	Name string `json:"name"`
 	Old  string `json:"old"`
@@ -62,15 +62,16 @@ type FieldChange struct {
 
 // PlanOptions say which differences count.
 type PlanOptions struct {
-	// Prune deletes the hooks, event types and retention policies that the file has not; else hooks are left, and the others not spoken of.
+	// Prune deletes hooks, event types and retention policies that the file does not have. Otherwise such hooks are
+	// reported, and the others ignored.
 	Prune bool
-	// Secrets writes secrets again that the tenant has already: nobody can see whether they differ.
+	// Secrets writes secrets again that the tenant already has, because nobody can tell whether they differ.
 	Secrets bool
-	// OnlyNew changes nothing that is there.
+	// OnlyNew changes nothing that exists.
 	OnlyNew bool
 }
 
-// Plan compares what the tenant has with the file: what has to be done, in the order to do it.
+// Plan compares the tenant with the file, and returns the changes in the order in which to make them.
 func (f *File) Plan(has Has, o PlanOptions) ([]Change, error) {
 	have := has.Hooks
 	plan := append(f.planPolicies(has.Tenant, has.Policies, o), f.planTypes(has.Types, o)...)
@@ -105,18 +106,18 @@ func (f *File) Plan(has Has, o PlanOptions) ([]Change, error) {
 	for i := range have {
 		if h := &have[i]; !taken[h.ID] && !o.OnlyNew {
 			c := Change{Kind: Leave, Noun: OfHook, Name: firstOf(h.Name, h.TargetURL), Hook: &h.ID}
-			if o.Prune && h.Unreadable == nil { // an export leaves such a hook out
+			if o.Prune && h.Unreadable == nil { // an export omits such hooks
 				c.Kind = Delete
 			}
 			others = append(others, c)
 		}
 	}
-	// Deleting first makes room for hooks with the same target and types.
+	// Deleting first allows new hooks with the same target and types.
 	return slices.Concat(plan, others, updates, creates), nil
 }
 
-// match finds for each hook of the file the tenant's: the one of its name, else one without any of the file's names that
-// has its target and types.
+// match finds the tenant's hook for each hook of the file: the one with its name, or else one with its target and
+// types whose name is not in the file.
 func (f *File) match(have []client.Hook) (map[string]*client.Hook, error) {
 	partners := map[string]*client.Hook{}
 	names := f.names()
@@ -160,7 +161,7 @@ func (h *Hook) create() (Change, error) {
 	return c, err
 }
 
-// update compares; differs is false where the tenant's hook is as the file wants it.
+// update compares a hook; differs is false if the tenant's hook is as the file wants it.
 func (h *Hook) update(have *client.Hook, o PlanOptions) (c Change, differs bool, err error) {
 	c = Change{Kind: Update, Noun: OfHook, Name: h.Name, Hook: &have.ID, version: have.Version}
 	current, err := currentFields(have)
@@ -172,7 +173,7 @@ func (h *Hook) update(have *client.Hook, o PlanOptions) (c Change, differs bool,
 	var names []string
 	for _, name := range fieldNames() {
 		options := o
-		if moved && name != "secret_key" { // the API wants to hear what goes to another host
+		if moved && name != "secret_key" { // secrets sent to a new host must be sent to the API again
 			options.Secrets = true
 		}
 		d, ok := h.compare(name, current, have, options)
@@ -213,7 +214,8 @@ func (h *Hook) compare(name string, current map[string]any, have *client.Hook, o
 	return difference(name, old, v), true
 }
 
-// difference shows a field that differs. What the file takes from the environment may be secret, and so may be what was there.
+// difference describes a field that differs. It hides a value from the environment, and the value that it replaces,
+// because both may be secret.
 func difference(name string, old any, v value) FieldChange {
 	d := FieldChange{Name: name, Old: shown(name, old), New: shown(name, v.shown)}
 	if v.hidden {
@@ -222,7 +224,7 @@ func difference(name string, old any, v value) FieldChange {
 	return d
 }
 
-// secretChange judges what the API never shows: only whether there is one can be compared.
+// secretChange compares fields that the API never shows: it can only compare whether there is a value.
 func secretChange(name string, v value, there, has bool, o PlanOptions) (FieldChange, bool) {
 	wants := there && v.real != nil && v.real != ""
 	old := "none"
@@ -239,7 +241,7 @@ func secretChange(name string, v value, there, has bool, o PlanOptions) (FieldCh
 	}
 }
 
-// currentFields are the tenant's hook as the file would have it.
+// currentFields returns the tenant's hook in the file's form.
 func currentFields(h *client.Hook) (map[string]any, error) {
 	fields, ok := plain(h).(map[string]any)
 	if !ok {
@@ -253,7 +255,7 @@ func currentFields(h *client.Hook) (map[string]any, error) {
 	return fields, nil
 }
 
-// plain is a value as JSON reads it, numbers as they are written; nil where it is no JSON.
+// plain converts a value to what JSON decodes to, keeping the notation of numbers; nil if that is impossible.
 func plain(v any) any {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -275,8 +277,8 @@ func same(a, b any) bool {
 	return errA == nil && errB == nil && webhook.SameJSON(x, y)
 }
 
-// asShown is a field of the file as the API would show it once it has taken it. With secrets, those in the config stay, which the
-// API shows nobody.
+// asShown returns a field of the file as the API would show it after accepting it. With secrets, it keeps the
+// config's secrets, which the API never shows.
 func asShown(name string, v any, secrets bool) any {
 	switch name {
 	case "config":
@@ -315,7 +317,7 @@ func configAsShown(v any, secrets bool) any {
 	return shown
 }
 
-// shown writes a value for people: JSON, and a word for what is secret.
+// shown formats a value for people: JSON, with a word in place of secrets.
 func shown(name string, v any) string {
 	if name == "secret_key" || name == "api_key" {
 		if v == nil || v == "" {
@@ -332,7 +334,7 @@ func shown(name string, v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// withoutSecrets is a value with a word in the place of each secret that the file spells out. Variables stay.
+// withoutSecrets replaces each secret that the file spells out by a word. It keeps variables.
 func withoutSecrets(name string, v any) any {
 	switch v := v.(type) {
 	case map[string]any:

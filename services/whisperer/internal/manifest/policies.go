@@ -12,15 +12,15 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Policies are what a tenant says of all of its hooks and events.
+// Policies are settings for all hooks and events of a tenant.
 type Policies struct {
-	// Handshake is empty where it is not spoken of, or not known.
+	// Handshake is empty if the file does not mention it, or it is unknown.
 	Handshake webhook.Handshake
-	// Retention is nil where it is not spoken of.
+	// Retention is nil if the file does not mention it.
 	Retention []api.RetentionPolicy
 }
 
-// retention is a policy as the file has it.
+// retention is a policy in the file.
 type retention struct {
 	EventType string `json:"event_type"`
 	Days      int    `json:"days"`
@@ -66,7 +66,7 @@ func readPolicy(r *reader, n *yaml.Node) (api.RetentionPolicy, error) {
 	return policy, nil
 }
 
-// planPolicies compares what the tenant has with the file.
+// planPolicies compares the tenant's policies with the file's.
 func (f *File) planPolicies(tenant string, have Policies, o PlanOptions) []Change {
 	var plan []Change
 	if f.Policies.Handshake != "" && f.Policies.Handshake != have.Handshake && !o.OnlyNew {
@@ -96,7 +96,7 @@ func (f *File) planPolicies(tenant string, have Policies, o PlanOptions) []Chang
 	return plan
 }
 
-// put writes them into a file.
+// put writes the policies into a file.
 func (p *Policies) put(root *yaml.Node) {
 	if p.Handshake != "" && p.Handshake != webhook.HandshakeOff {
 		put(root, "handshake", scalar(string(p.Handshake)))
@@ -115,7 +115,7 @@ func (p *Policies) put(root *yaml.Node) {
 	put(root, "retention", list)
 }
 
-// Has is what a tenant has.
+// Has is the current state of a tenant.
 type Has struct {
 	Tenant   string
 	Policies Policies

@@ -15,10 +15,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// ErrHidden says that the token may not see all that the file needs.
+// ErrHidden says that the token may not see everything that the file needs.
 var ErrHidden = errors.New("the values of headers are hidden from a viewer: use an editor's token")
 
-// Write writes the file of a tenant. A hook that the API cannot read is left out, and named in a comment. Secrets are never in it: ${VAR} stands for them, and vars names those variables.
+// Write returns the file of a tenant. A hook that the API cannot read is left out, and named in a comment. The file
+// contains no secrets: ${VAR} stands for them, and vars are the names of those variables.
 func Write(has *Has) (text []byte, vars []string, err error) {
 	hooks, types := has.Hooks, has.Types
 	w := &writer{names: map[string]bool{}, vars: map[string]bool{}}
@@ -124,7 +125,7 @@ func (w *writer) hook(h *client.Hook) (*yaml.Node, error) {
 // unseen are the members of config.auth that the API does not show, by the type of auth.
 var unseen = map[string][]string{"basic": {"password"}, "token": {"password"}, "oauth2": {"client_secret"}}
 
-// config writes the config with variables for what the API does not show of its auth.
+// config writes the config, with variables for the secrets of its auth.
 func (w *writer) config(node *yaml.Node, name string, raw json.RawMessage) error {
 	if shown("config", plain(raw)) == "{}" {
 		return nil
@@ -158,7 +159,7 @@ func member(node *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// name is the hook's own, or one made from its target; each is given once.
+// name returns the hook's name, or one derived from its target. Each name is used only once.
 func (w *writer) name(h *client.Hook) string {
 	name := h.Name
 	if strings.TrimSpace(name) == "" {
@@ -175,7 +176,7 @@ func (w *writer) name(h *client.Hook) string {
 	return unique
 }
 
-// variable is ${NAME_WHAT}, a name of its own for each hook.
+// variable returns ${NAME_WHAT}, which is unique to the hook.
 func (w *writer) variable(name, what string) *yaml.Node {
 	b := strings.Builder{}
 	for _, r := range strings.ToUpper(name) {
@@ -210,7 +211,7 @@ func put(node *yaml.Node, key string, v *yaml.Node) {
 	node.Content = append(node.Content, scalar(key), v)
 }
 
-// putJSON writes a JSON value, unless it is absent or null. JSON is YAML, so that numbers keep their text.
+// putJSON writes a JSON value unless it is absent or null. JSON is valid YAML, so numbers keep their notation.
 func putJSON(node *yaml.Node, key string, raw json.RawMessage) error {
 	if len(raw) == 0 || string(bytes.TrimSpace(raw)) == "null" {
 		return nil
@@ -224,7 +225,7 @@ func putJSON(node *yaml.Node, key string, raw json.RawMessage) error {
 	return nil
 }
 
-// restyle writes objects as blocks, and keeps strings from being taken for variables.
+// restyle writes objects as blocks, and escapes strings that look like variables.
 func restyle(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
 		n.Value, n.Tag, n.Style = escape(n.Value), "!!str", 0

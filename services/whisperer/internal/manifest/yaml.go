@@ -9,23 +9,23 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxNodes bounds a file with its aliases written out: a small file can mean an enormous one.
+// maxNodes bounds a file with its aliases expanded, because a small file can expand enormously.
 const maxNodes = 1_000_000
 
-// value is a part of the file as encoding/json has it, with json.Number for numbers.
+// value is a part of the file as encoding/json decodes it, with json.Number for numbers.
 type value struct {
-	// real has the environment's values, shown has ${VAR} in their place.
+	// real has the environment's values; shown has ${VAR} in their place.
 	real, shown any
 	// hidden says that real and shown differ.
 	hidden bool
 	line   int
 }
 
-// reader turns YAML into values.
+// reader converts YAML into values.
 type reader struct {
 	env   func(string) (string, bool)
 	nodes int
-	// missing are the variables that the environment has not.
+	// missing are the variables that are not set.
 	missing []string
 }
 
@@ -89,7 +89,7 @@ func (r *reader) sequence(n *yaml.Node) (value, error) {
 	return out, nil
 }
 
-// scalar keeps the text of numbers that JSON has, too.
+// scalar keeps the notation of numbers that are valid in JSON.
 func (r *reader) scalar(n *yaml.Node) (any, error) {
 	switch n.ShortTag() {
 	case "!!null":
@@ -108,7 +108,7 @@ func (r *reader) scalar(n *yaml.Node) (any, error) {
 	}
 }
 
-// expand puts the environment's values in place of ${NAME}, and ${ in place of $${.
+// expand replaces ${NAME} by the environment's value, and $${ by ${.
 func (r *reader) expand(text string) (expanded, shown string, hidden bool) {
 	var b strings.Builder
 	for {
@@ -139,5 +139,5 @@ func (r *reader) expand(text string) (expanded, shown string, hidden bool) {
 	}
 }
 
-// escape writes a string so that expand gives it back.
+// escape escapes a string so that expand returns the original.
 func escape(s string) string { return strings.ReplaceAll(s, "${", "$${") }
