@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// forwardTimeout is longer than any hook's, so that it is the hook's that is seen.
+// forwardTimeout is longer than any hook's timeout, so that the hook's timeout is what the sender sees.
 const forwardTimeout = 35 * time.Second
 
-// Forward sends every webhook on to the URL, headers and bytes as they came, and answers what that answers; 502 where
-// it does not.
+// Forward returns a function that forwards every webhook unchanged to the URL and returns its response, or 502 if
+// there is none.
 func Forward(url string) func(context.Context, *Received) Answer {
 	client := &http.Client{
 		Timeout:       forwardTimeout,
@@ -35,7 +35,7 @@ func forward(ctx context.Context, client *http.Client, url string, r *Received) 
 	}
 	req.Header = r.Header.Clone()
 	for _, name := range []string{"Connection", "Content-Length", "Accept-Encoding"} {
-		req.Header.Del(name) // of the connection it came by
+		req.Header.Del(name) // these belong to the incoming connection
 	}
 	answer, err := client.Do(req) //nolint:gosec // to where the developer says
 	if err != nil {

@@ -11,36 +11,36 @@ import (
 	"time"
 )
 
-// Fault is a way of not answering.
+// Fault is a way of failing to respond.
 type Fault string
 
 // The faults.
 const (
-	// Reset ends the connection at once, by a TCP reset.
+	// Reset ends the connection at once with a TCP reset.
 	Reset Fault = "reset"
-	// Hang says nothing until the sender gives up.
+	// Hang sends nothing until the sender gives up.
 	Hang Fault = "hang"
-	// Garbage answers something that is no HTTP.
+	// Garbage sends something that is not HTTP.
 	Garbage Fault = "garbage"
 )
 
-// Behaviour says how a receiver answers.
+// Behaviour says how a receiver responds.
 type Behaviour struct {
-	// Status of the answer, 200 to 599.
+	// Status is the status of the response, 200 to 599.
 	Status int
-	// Delay comes before the answer or the fault.
+	// Delay precedes the response or the fault.
 	Delay time.Duration
-	// Fault happens instead of an answer; empty for none.
+	// Fault replaces the response; may be empty.
 	Fault Fault
-	// FailFirst limits Status, Fault and Delay to the first so many attempts of a delivery; the later ones are answered with 200 at
-	// once. 0 for no limit.
+	// FailFirst limits Status, Fault and Delay to this many attempts of a delivery; later ones get a 200 at once. 0
+	// means no limit.
 	FailFirst int
-	// Header and Body are sent with the answer.
+	// Header and Body are sent with the response.
 	Header http.Header
 	Body   string
 }
 
-// Validate reports which part cannot be.
+// Validate reports which part is invalid.
 func (b *Behaviour) Validate() error {
 	switch {
 	case b.Status < 200 || b.Status > 599:
@@ -55,8 +55,9 @@ func (b *Behaviour) Validate() error {
 	return nil
 }
 
-// with is the behaviour that a webhook's own query asks for, where it does: status, delay, error, fail-first, and
-// retry-after, in seconds, such as in http://127.0.0.1:9000/shop?status=503&retry-after=5&fail-first=2.
+// with returns the behaviour with the changes that the query of a webhook's URL asks for: status, delay, error,
+// fail-first, and retry-after, in seconds, such as in
+// http://127.0.0.1:9000/shop?status=503&retry-after=5&fail-first=2.
 func (b Behaviour) with(query url.Values) (Behaviour, error) {
 	for name, values := range query {
 		value := values[0]
@@ -84,7 +85,7 @@ func (b Behaviour) with(query url.Values) (Behaviour, error) {
 	return b, b.Validate()
 }
 
-// Answer answers as the behaviour says, and as the query of the webhook's URL says where it does.
+// Answer responds according to the behaviour and the query of the webhook's URL.
 func (b Behaviour) Answer(ctx context.Context, r *Received) Answer {
 	b, err := b.with(r.Query)
 	if err != nil {
@@ -110,11 +111,11 @@ func (b Behaviour) Answer(ctx context.Context, r *Received) Answer {
 	return Answer{Status: b.Status, Header: b.Header, Body: []byte(b.Body)}
 }
 
-// misbehave makes the fault happen on the connection.
+// misbehave causes the fault on the connection.
 func misbehave(w http.ResponseWriter, fault Fault) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // net/http's way of ending a connection without an answer
+		panic(http.ErrAbortHandler) // makes net/http end the connection without a response
 	}
 	defer conn.Close()
 	switch fault {
@@ -122,7 +123,7 @@ func misbehave(w http.ResponseWriter, fault Fault) {
 		_, _ = conn.Write([]byte(strings.Repeat("this is no HTTP\n", 4))) // the sender has hung up
 	case Reset, Hang:
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // then closing resets
+			_ = tcp.SetLinger(0) // closing then sends a reset
 		}
 	}
 }

@@ -14,27 +14,27 @@ import (
 	"unicode/utf8"
 )
 
-// Line is what is said of one webhook in one line.
+// Line is the printed line about one webhook.
 type Line struct {
 	At        time.Time
 	EventType string
 	Entity    string
 	Hook      string
 	Attempt   int
-	// Status is 0 where Fault happened instead of an answer.
+	// Status is 0 if Fault replaced the response.
 	Status int
 	Fault  Fault
-	// After is the time since the event; 0 where that is not known.
+	// After is the time since the event; 0 if unknown.
 	After   time.Duration
 	Verdict Verdict
-	// Why is what is wrong with the signature; on a line of its own.
+	// Why says what is wrong with the signature; it is printed on a line of its own.
 	Why    string
 	Replay bool
-	// Left is how many lines before this one are not shown.
+	// Left is how many previous lines were left out.
 	Left int
 }
 
-// columns of a line: the longest built-in event type, entity and so on fit.
+// widths of a line's columns; the longest built-in event type, entity and so on fit.
 const (
 	typeWidth   = 33
 	entityWidth = 19
@@ -42,7 +42,7 @@ const (
 	afterWidth  = 8
 )
 
-// Printer writes lines for people. It may be used by many goroutines.
+// Printer prints lines for people. It is safe for concurrent use.
 type Printer struct {
 	mu     sync.Mutex
 	out    io.Writer
@@ -50,23 +50,23 @@ type Printer struct {
 	narrow bool
 }
 
-// NewPrinter makes a printer; color is for terminals.
+// NewPrinter returns a printer; color is for terminals.
 func NewPrinter(out io.Writer, color bool) *Printer { return &Printer{out: out, color: color} }
 
-// fullWidth is how many columns of a terminal a line takes; narrowType and narrowHook are columns of one that has fewer, where the entity, the time
-// since the event and the milliseconds are left out.
+// fullWidth is how many columns a complete line takes. On a narrower terminal the entity, the time since the event
+// and the milliseconds are left out, and narrowType and narrowHook are the widths of the other columns.
 const (
 	fullWidth              = 126
 	narrowType, narrowHook = 27, 14
 )
 
-// Fit has lines fit into a terminal of so many columns, as far as they can; 0 for no terminal.
+// Fit fits lines into a terminal of the given width, as far as possible; 0 means that there is no terminal.
 func (p *Printer) Fit(width int) *Printer {
 	p.narrow = width > 0 && width < fullWidth
 	return p
 }
 
-// Head writes the names of the columns.
+// Head prints the names of the columns.
 func (p *Printer) Head() {
 	if p.narrow {
 		p.write(p.paint(dim, fmt.Sprintf("%-8s  %s  %s  %-3s  %-6s  %s", "TIME", pad("EVENT TYPE", narrowType), pad("HOOK", narrowHook), "TRY", "STATUS", "SIGNATURE")) + "\n")
@@ -76,13 +76,13 @@ func (p *Printer) Head() {
 		pad("ENTITY", entityWidth), pad("HOOK", hookWidth), "TRY", "STATUS", afterWidth, "AFTER", "SIGNATURE")) + "\n")
 }
 
-// Text writes a text as it is.
+// Text prints a text unchanged.
 func (p *Printer) Text(s string) { p.write(s) }
 
-// Line writes one webhook's line.
+// Line prints one webhook's line.
 func (p *Printer) Line(l Line) { p.write(p.line(l)) }
 
-// Received writes a webhook's line, and below it its headers and its body, indented where it is JSON.
+// Received prints a webhook's line, followed by its headers and its body; JSON is indented.
 func (p *Printer) Received(l Line, r *Received) {
 	b := &strings.Builder{}
 	b.WriteString(p.line(l))
@@ -151,7 +151,7 @@ func (p *Printer) verdict(v Verdict) string {
 func (p *Printer) write(s string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, _ = io.WriteString(p.out, s) // a terminal that is gone
+	_, _ = io.WriteString(p.out, s) // nothing can be done if the terminal is gone
 }
 
 // color is an ANSI escape (ECMA-48 SGR).
@@ -172,7 +172,7 @@ func (p *Printer) paint(c color, s string) string {
 	return string(c) + s + string(reset)
 }
 
-// pad makes s exactly as wide as told, for characters that are one column wide; an empty s becomes a dash.
+// pad makes s exactly width columns wide, assuming that each character takes one; an empty s becomes a dash.
 func pad(s string, width int) string {
 	if s == "" {
 		s = "-"
@@ -185,7 +185,7 @@ func pad(s string, width int) string {
 	return s + strings.Repeat(" ", width-n)
 }
 
-// printable keeps what strangers send from steering the terminal: control characters become a question mark.
+// printable replaces control characters by question marks, so that received text cannot control the terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\n' && r != '\t' && (r < ' ' || r >= 0x7f && r < 0xa0) {
@@ -195,7 +195,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// Short writes a duration in at most seven characters: 950 µs, 12 ms, 4.2 s, 3 m 5 s, 2 h 7 m.
+// Short formats a duration in at most seven characters: 950 µs, 12 ms, 4.2 s, 3 m 5 s, 2 h 7 m.
 func Short(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:

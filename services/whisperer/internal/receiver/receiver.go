@@ -1,5 +1,5 @@
-// Package receiver is the program behind a hook's target URL: it takes webhooks, verifies their signatures, tells what
-// came and answers as it is told to. `whisperer listen` is it, and the try-out's demo receiver.
+// Package receiver implements a receiver of webhooks: it verifies their signatures, reports them, and responds as
+// configured. `whisperer listen` and the demo use it.
 package receiver
 
 import (
@@ -16,52 +16,53 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 )
 
-// maxBody bounds what is read of a webhook: the largest event, with room for what is around it.
+// maxBody bounds the bytes read of a webhook: the largest event with its envelope.
 const maxBody = 4 << 20
 
-// Verdict is what the receiver thinks of a webhook's signature.
+// Verdict is the result of verifying a webhook's signature.
 type Verdict string
 
 // The verdicts.
 const (
-	// Verified: one of the keys signed it, and just now.
+	// Verified: one of the keys signed it recently.
 	Verified Verdict = "verified"
 	// Unchecked: the receiver has no key for it.
 	Unchecked Verdict = "unchecked"
-	// Unsigned: there is a key, and no signature.
+	// Unsigned: there is a key, but no signature.
 	Unsigned Verdict = "unsigned"
 	// Stale: its timestamp is too far from now.
 	Stale Verdict = "stale"
-	// Wrong: no key made the signature.
+	// Wrong: none of the keys made the signature.
 	Wrong Verdict = "wrong"
 )
 
-// Received is one webhook that came.
+// Received is a received webhook.
 type Received struct {
 	At     time.Time
 	Method string
-	// Host is where it was sent to, with its port where that is not the scheme's, and Target what comes after it as it was sent.
+	// Host is the host that it was sent to, with its port unless that is the scheme's default. Target is the rest of
+	// the URL as it was sent.
 	Host, Target string
 	Path         string
 	Query        url.Values
 	DeliveryID   string
 	EventID      string
 	EventType    string
-	// Attempt counts from 1; 0 where the sender did not say.
+	// Attempt counts from 1; 0 if the sender did not say.
 	Attempt int
-	// Replay says that a person asked for it.
+	// Replay says that it is a replay.
 	Replay  bool
 	Header  http.Header
 	Body    []byte
 	Verdict Verdict
-	// Why says in one sentence why it is not Verified; empty where it is, or is Unchecked.
+	// Why says in one sentence why it is not Verified; empty if it is, or is Unchecked.
 	Why string
-	// Answer is what the receiver said.
+	// Answer is the receiver's response.
 	Answer Answer
 }
 
-// About tells what the body says of its event: the entity, and how long ago it happened; empty and 0 where it does not
-// say. The formats oms and cloudevents tell the time, cloudevents the entity too.
+// About returns what the body says about its event: the entity, and how long ago it happened; "" and 0 if it does not
+// say. The formats oms and cloudevents contain the time, and cloudevents also the entity.
 func (r *Received) About() (entity string, ago time.Duration) {
 	var body struct {
 		EventTime time.Time `json:"event_time"`
@@ -79,31 +80,31 @@ func (r *Received) About() (entity string, ago time.Duration) {
 	return body.Subject, ago
 }
 
-// Answer is what the sender gets.
+// Answer is the response to the sender.
 type Answer struct {
-	// Fault happens instead of an answer, and Status is 0 then; empty for none.
+	// Fault replaces a response, and Status is then 0; may be empty.
 	Fault  Fault
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// Options say what a receiver does.
+// Options configure a receiver.
 type Options struct {
-	// Keys are those that may have signed a webhook with the path; nil for any path that has none.
+	// Keys returns the keys that may sign webhooks to the path; nil if the path has none.
 	Keys func(path string) []signature.VerifyKey
-	// KeySet has the public keys of HTTP Message Signatures; nil where these are not checked.
+	// KeySet has the public keys of HTTP Message Signatures; nil if these are not checked.
 	KeySet *KeySet
-	// Answer decides what is said to the sender. ctx ends when the sender hangs up. It is not asked about a webhook
-	// that has keys and is not Verified: that one gets a 401.
+	// Answer decides the response. ctx ends when the sender hangs up. It is not called for a webhook that has keys
+	// and is not Verified, which gets a 401.
 	Answer func(ctx context.Context, r *Received) Answer
-	// Seen is told of every webhook after its answer was decided, from many goroutines.
+	// Seen is called with every webhook after its response was decided. Calls are concurrent.
 	Seen func(r *Received)
-	// Now is the clock; nil for time.Now.
+	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// Take reads what the request says of itself.
+// Take reads the parts of a webhook from the request.
 func Take(at time.Time, r *http.Request, body []byte) *Received {
 	got := &Received{
 		At: at, Method: r.Method, Host: r.Host, Target: r.URL.RequestURI(), Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header, Body: body,
@@ -116,10 +117,10 @@ func Take(at time.Time, r *http.Request, body []byte) *Received {
 	return got
 }
 
-// Good reports whether there is nothing wrong with the signature, as far as it was checked.
+// Good reports whether the signature is right, as far as it was checked.
 func (r *Received) Good() bool { return r.Verdict == Verified || r.Verdict == Unchecked }
 
-// New makes the handler.
+// New returns the handler.
 func New(o Options) http.Handler {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -136,7 +137,7 @@ func (o *Options) receive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		return // the sender broke off; there is nobody to answer
+		return // the sender broke off; there is nobody to respond to
 	}
 	got := Take(o.Now(), r, body)
 	got.Judge(r.Context(), o.Keys(r.URL.Path), o.KeySet)

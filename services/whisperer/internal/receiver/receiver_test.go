@@ -29,7 +29,7 @@ func keys(t *testing.T, secrets ...string) func(string) []signature.VerifyKey {
 	return func(string) []signature.VerifyKey { return list }
 }
 
-// webhook is a signed request as a worker makes it.
+// webhook returns a signed request as a worker makes it.
 func webhook(t *testing.T, url string, at time.Time, body string, secrets ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))

@@ -14,13 +14,14 @@ import (
 )
 
 const (
-	// A key set is read again once it is so old, or, for a key that it does not have, once it is not that young.
+	// A key set is fetched again when it has reached keySetAge or, if it lacks a key, when it is older than
+	// keySetYouth.
 	keySetAge, keySetYouth = httpsig.CacheAge, 5 * time.Second
 	keySetTimeout          = 10 * time.Second
 	maxKeySet              = 1 << 20
 )
 
-// KeySet is a JSON Web Key Set at a URL, which is read when it is needed.
+// KeySet is a JSON Web Key Set at a URL, which is fetched when needed.
 type KeySet struct {
 	url    string
 	client *http.Client
@@ -30,12 +31,12 @@ type KeySet struct {
 	read time.Time
 }
 
-// NewKeySet makes the set of the URL.
+// NewKeySet returns the key set at the URL.
 func NewKeySet(url string) *KeySet {
 	return &KeySet{url: url, client: &http.Client{Timeout: keySetTimeout}}
 }
 
-// Load reads the set, unless it has been for less than so long.
+// Load fetches the set, unless it was fetched less than unless ago.
 func (s *KeySet) Load(ctx context.Context, unless time.Duration) (httpsig.KeySet, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +73,7 @@ func (s *KeySet) verify(ctx context.Context, r *httpsig.Request, now time.Time) 
 		return err
 	}
 	err = keys.Verify(r, now, signature.DefaultTolerance)
-	if errors.Is(err, httpsig.ErrUnknownKey) { // it may be a new one
+	if errors.Is(err, httpsig.ErrUnknownKey) { // it may be a new key
 		if keys, err = s.Load(ctx, keySetYouth); err == nil {
 			err = keys.Verify(r, now, signature.DefaultTolerance)
 		}
@@ -80,8 +81,9 @@ func (s *KeySet) verify(ctx context.Context, r *httpsig.Request, now time.Time) 
 	return err
 }
 
-// Judge sets what is thought of the webhook's signatures, by the secrets and public keys of Standard Webhooks and by the key set, either of which may
-// be nil. Each kind that the webhook has and that can be checked has to be right.
+// Judge verifies the webhook's signatures and sets the verdict. keys are the secrets and public keys of Standard
+// Webhooks; keys and set may be nil. Every kind of signature that the webhook has and that can be checked must be
+// right.
 func (r *Received) Judge(ctx context.Context, keys []signature.VerifyKey, set *KeySet) {
 	r.Verdict, r.Why = Unchecked, ""
 	var missing error
