@@ -13,15 +13,15 @@ import (
 	"strings"
 )
 
-// maxLine bounds a line of an inbox, in bytes: a body of 1 MiB, escaped.
+// maxLine bounds a line of an inbox in bytes: an escaped body of 1 MiB.
 const maxLine = 8 << 20
 
-// errNoInbox says what an inbox is instead.
+// errNoInbox says that the format is unknown.
 var errNoInbox = errors.New("the inbox is neither JSON on lines nor comma-separated values with a column " + strings.Join(idNames, ", "))
 
 const byteOrderMark = "\ufeff"
 
-// idNames are what an inbox may call webhook-id; delivery_id is what `whisperer listen --json` prints.
+// idNames are the accepted names of webhook-id; `whisperer listen --json` prints delivery_id.
 var idNames = []string{"webhook-id", "webhook_id", "delivery_id"}
 
 const (
@@ -29,12 +29,12 @@ const (
 	bodyName   = "body"
 )
 
-// ReadInbox reads JSON objects on lines (NDJSON), or comma-separated values with a head, and hands each entry to take: webhook-id and
-// the digest of the body. An entry has webhook-id (or webhook_id, or delivery_id), and may have digest, the SHA-256 of the body in
-// hexadecimal digits, or body, its text.
+// ReadInbox reads JSON objects, one per line (NDJSON), or comma-separated values with a header line. It passes each
+// entry to take: its webhook-id and the digest of its body. An entry has webhook-id (or webhook_id, or delivery_id).
+// It may have digest, the SHA-256 of the body in hexadecimal, or body, its text.
 func ReadInbox(in io.Reader, take func(id, digest string) error) error {
 	r := bufio.NewReaderSize(in, 64<<10)
-	if mark, _ := r.Peek(len(byteOrderMark)); string(mark) == byteOrderMark { // as some systems begin all their files
+	if mark, _ := r.Peek(len(byteOrderMark)); string(mark) == byteOrderMark { // some systems begin all files with one
 		_, _ = r.Discard(len(byteOrderMark))
 	}
 	for {
@@ -72,7 +72,7 @@ func readJSON(r io.Reader, take func(id, digest string) error) error {
 				continue
 			}
 			var text string
-			if json.Unmarshal(raw, &text) != nil { // an object would have to be written as it came, byte by byte
+			if json.Unmarshal(raw, &text) != nil { // an object would not have the exact bytes of the body
 				return fmt.Errorf("line %d of the inbox: %s must be a string", n, name)
 			}
 			values[name] = text
@@ -121,8 +121,8 @@ func readCSV(r *bufio.Reader, take func(id, digest string) error) error {
 	}
 }
 
-// keeper keeps line ends within quotes as they are: encoding/csv makes \r\n into \n there too, which would be another body. It doubles
-// the \r, of which one is left then.
+// keeper preserves line ends within quotes: encoding/csv would convert \r\n to \n, which would change the body. It
+// doubles each \r, one of which encoding/csv then removes.
 type keeper struct {
 	from           *bufio.Reader
 	quoted, double bool
@@ -141,7 +141,7 @@ func (k *keeper) Read(p []byte) (n int, err error) {
 			return n, err
 		}
 		switch {
-		case b == '"': // one that is doubled ends and begins the quotes again
+		case b == '"': // a doubled quote ends and restarts the quoted part
 			k.quoted = !k.quoted
 		case b == '\r' && k.quoted:
 			next, _ := k.from.Peek(1)
@@ -174,7 +174,7 @@ func takeEntry(n int, values map[string]string, take func(id, digest string) err
 	return take(id, digest)
 }
 
-// IsDigest reports whether the text is a SHA-256 in hexadecimal digits.
+// IsDigest reports whether the text is a SHA-256 in hexadecimal.
 func IsDigest(text string) bool {
 	raw, err := hex.DecodeString(text)
 	return err == nil && len(raw) == sha256.Size

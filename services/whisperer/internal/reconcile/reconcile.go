@@ -1,5 +1,5 @@
-// Package reconcile compares what was sent to a hook with what its receiver has. Both sides may be longer than memory: they are
-// spread over files by the ids, which are hashes, and compared file by file.
+// Package reconcile compares what was sent to a hook with what its receiver has. Either side may be larger than
+// memory: both are distributed over files by the ids, which are hashes, and compared file by file.
 package reconcile
 
 import (
@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// buckets is over how many files each side is spread.
+	// buckets is the number of files per side.
 	buckets = 64
-	// buffer is what is kept of each file before it is written, in bytes.
+	// buffer is the size of each file's write buffer in bytes.
 	buffer = 16 << 10
 )
 
@@ -48,25 +48,26 @@ type Finding struct {
 	Times int `json:"times"`
 }
 
-// Counts are the numbers of deliveries; Received is that of the receiver's entries.
+// Counts are numbers of deliveries; Received counts the receiver's entries.
 type Counts struct {
 	Sent     int `json:"sent"`
 	Received int `json:"received"`
-	// Same are those that both sides have, with the same bytes as far as they are known.
+	// Same counts deliveries that both sides have, with the same bytes as far as these are known.
 	Same       int `json:"same"`
 	Lacking    int `json:"lacking"`
 	OtherBytes int `json:"other_bytes"`
 	Twice      int `json:"twice"`
-	// Underway wait, or are parked, and come yet. NotSent were cancelled or superseded, and the receiver does not have them.
+	// Underway counts waiting and parked deliveries, which are still to come. NotSent counts cancelled or superseded
+	// ones that the receiver does not have.
 	Underway int `json:"underway"`
 	NotSent  int `json:"not_sent"`
-	// Unknown are of those that are the same: whose bytes could not be compared.
+	// Unknown counts those in Same whose bytes could not be compared.
 	Unknown int `json:"unknown_bytes"`
-	// Foreign are entries of the receiver's that are not in the manifest: of another hook or time.
+	// Foreign counts the receiver's entries that are not in the manifest: they belong to another hook or time.
 	Foreign int `json:"foreign"`
 }
 
-// Comparison takes both sides, and tells the differences then.
+// Comparison takes both sides and then reports the differences.
 type Comparison struct {
 	dir            string
 	sent, received [buckets]*side
@@ -78,7 +79,7 @@ type side struct {
 	*bufio.Writer
 }
 
-// New makes a comparison with files in a new folder, which Close removes.
+// New returns a comparison with files in a new folder, which Close removes.
 func New() (*Comparison, error) {
 	dir, err := os.MkdirTemp("", "whisperer-reconcile-")
 	if err != nil {
@@ -102,14 +103,14 @@ func (c *Comparison) Close() error {
 	for i := range buckets {
 		for _, s := range []*side{c.sent[i], c.received[i]} {
 			if s != nil {
-				_ = s.file.Close() // what was written is removed
+				_ = s.file.Close() // they are removed, so errors do not matter
 			}
 		}
 	}
 	return os.RemoveAll(c.dir)
 }
 
-// Sent takes a line of the manifest.
+// Sent adds a line of the manifest.
 func (c *Comparison) Sent(line *api.ManifestLine) error {
 	text, err := json.Marshal(line)
 	if err != nil {
@@ -120,8 +121,8 @@ func (c *Comparison) Sent(line *api.ManifestLine) error {
 	return err
 }
 
-// Received takes an entry of the receiver's inbox: webhook-id, and the SHA-256 of the body in hexadecimal digits, empty where that is
-// not known.
+// Received adds an entry of the receiver's inbox: its webhook-id, and the SHA-256 of the body in hexadecimal, or ""
+// if unknown.
 func (c *Comparison) Received(id, digest string) error {
 	c.counts.Received++
 	parsed, err := uuid.Parse(strings.TrimSpace(id))
@@ -135,7 +136,7 @@ func (c *Comparison) Received(id, digest string) error {
 
 func bucketOf(id uuid.UUID) int { return int(id[0]) % buckets }
 
-// Compare hands each difference to tell, and returns the counts.
+// Compare passes each difference to tell, and returns the counts.
 func (c *Comparison) Compare(tell func(*Finding) error) (Counts, error) {
 	for i := range buckets {
 		if err := c.compare(i, tell); err != nil {
@@ -145,11 +146,12 @@ func (c *Comparison) Compare(tell func(*Finding) error) (Counts, error) {
 	return c.counts, nil
 }
 
-// entry is what is known of a delivery.
+// entry is what is known about a delivery.
 type entry struct {
 	line  api.ManifestLine
 	times int
-	// other says that an entry has a body that was never sent, unknown that one has a body that may have been.
+	// other says that an entry has a body that was never sent, and unknown that an entry's body could not be
+	// compared.
 	other, unknown bool
 }
 
@@ -161,7 +163,7 @@ func (c *Comparison) compare(bucket int, tell func(*Finding) error) error {
 		if err := json.Unmarshal(text, &e.line); err != nil {
 			return err
 		}
-		if _, there := entries[e.line.WebhookID]; !there { // an event id that was used again has the same id
+		if _, there := entries[e.line.WebhookID]; !there { // an event id that was used again yields the same delivery id
 			order = append(order, e.line.WebhookID)
 		}
 		entries[e.line.WebhookID] = e
@@ -235,7 +237,7 @@ func (c *Comparison) judge(e *entry) (differences []Difference) {
 	return differences
 }
 
-// lines reads what was written from its beginning.
+// lines reads what was written from the beginning.
 func (s *side) lines(take func(text []byte) error) error {
 	if err := s.Flush(); err != nil {
 		return fmt.Errorf("write file: %w", err)
