@@ -16,14 +16,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// backendStop bounds the orderly end of a backend.
+// backendStop bounds the shutdown of a backend.
 const backendStop = 20 * time.Second
 
-// stopper ends what was started.
+// stopper stops what was started.
 type stopper func(ctx context.Context) error
 
-// startPostgres brings up a local server with its data in the folder, unless a URL was given, and migrates the
-// database to this program's schema.
+// startPostgres starts a local server with its data in the folder, unless a URL was given, and migrates the database
+// to this program's schema.
 func (s *system) startPostgres(ctx context.Context) (stopper, error) {
 	s.databaseURL = s.opts.DatabaseURL
 	stop := func(context.Context) error { return nil }
@@ -44,7 +44,7 @@ func (s *system) startPostgres(ctx context.Context) (stopper, error) {
 	return stop, nil
 }
 
-// watchPostgres is the component that fails when our own server ends by itself.
+// watchPostgres returns the component that fails if our own server ends by itself.
 func (s *system) watchPostgres() daemon.Component {
 	return daemon.Component{Name: "postgres", Run: func(ctx context.Context, ready func()) error {
 		ready()
@@ -61,7 +61,7 @@ func (s *system) watchPostgres() daemon.Component {
 	}}
 }
 
-// startNATS brings up an embedded server with its streams in the folder, unless a URL was given.
+// startNATS starts an embedded server with its streams in the folder, unless a URL was given.
 func (s *system) startNATS(ctx context.Context) (stopper, error) {
 	if s.opts.NATSURL != "" {
 		s.natsURL = s.opts.NATSURL
@@ -85,7 +85,7 @@ func (s *system) startNATS(ctx context.Context) (stopper, error) {
 	return server.Shutdown, nil
 }
 
-// natsPort is 4222, where NATS' own tools look for a server, or the next free one.
+// natsPort returns 4222, where NATS' own tools look for a server, or the next free port.
 func (s *system) natsPort(ctx context.Context) (int, error) {
 	if s.opts.AnyPort {
 		return natsd.RandomPort, nil
@@ -105,7 +105,7 @@ func (s *system) natsPort(ctx context.Context) (int, error) {
 	return port, nil
 }
 
-// within calls stop with a context of its own, since the program's has ended by then.
+// within calls stop with a context of its own, because the program's has ended by then.
 func within(timeout time.Duration, stop stopper) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

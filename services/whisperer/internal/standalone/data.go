@@ -25,22 +25,22 @@ const (
 	pgDir     = "pg"
 )
 
-// ErrInUse says that another program runs on the data folder.
+// ErrInUse says that another program uses the data folder.
 var ErrInUse = errors.New("is in use by another whisperer standalone")
 
-// folder is the data folder, locked. What it keeps is secret: it and its files are the owner's alone.
+// folder is the locked data folder. Its contents are secret, so only the owner can access it and its files.
 type folder struct {
 	dir  string
 	lock *os.File
 }
 
-// openFolder makes the folder where it is missing and locks it (flock(2), so that the lock ends with the process).
+// openFolder creates the folder if it is missing and locks it (with flock(2), so the lock ends with the process).
 func openFolder(dir string) (*folder, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
-	// 0711: PostgreSQL may run as another user, who has to pass through.
+	// 0711, because PostgreSQL may run as another user, who has to pass through.
 	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // see above
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
@@ -62,7 +62,7 @@ func (f *folder) close() { _ = f.lock.Close() }
 
 func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
 
-// read returns a file's text without surrounding space; empty where there is no file.
+// read returns a file's text without surrounding white space, or "" if there is no file.
 func (f *folder) read(name string) (string, error) {
 	text, err := os.ReadFile(f.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,7 +74,7 @@ func (f *folder) read(name string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// write replaces a file whole: a crash leaves the old text or the new one.
+// write replaces a file atomically: after a crash it has either the old text or the new one.
 func (f *folder) write(name, text string) error {
 	temporary := f.path(name + ".new")
 	if err := writeSynced(temporary, text+"\n"); err != nil {
@@ -95,7 +95,7 @@ func writeSynced(path, text string) error {
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
-// masterKey returns the key that secrets in the database are sealed with, made at the first start.
+// masterKey returns the key that seals secrets in the database. It is created at the first start.
 func (f *folder) masterKey() (string, error) {
 	key, err := f.read(keyFile)
 	if err != nil || key != "" {
@@ -105,7 +105,7 @@ func (f *folder) masterKey() (string, error) {
 	return key, f.write(keyFile, key)
 }
 
-// demoState is what the demo remembers from one start to the next.
+// demoState is what the demo remembers between starts.
 type demoState struct {
 	// Port is where the demo receiver listened.
 	Port  int        `json:"port"`

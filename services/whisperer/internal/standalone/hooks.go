@@ -18,7 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/receiver"
 )
 
-// flaky is the hook whose receiver refuses the first flakyFailures attempts of each delivery.
+// flaky is the hook whose receiver rejects the first flakyFailures attempts of each delivery.
 const (
 	flaky         = "flaky"
 	flakyFailures = 2
@@ -31,10 +31,10 @@ type demoHook struct {
 	Secret string    `json:"secret"`
 }
 
-// path is where the demo receiver serves the hook.
+// path returns the path of the hook at the demo receiver.
 func (h demoHook) path() string { return "/" + h.Name }
 
-// demoSpec is what the first start asks the API for.
+// demoSpec describes a hook that the first start creates.
 type demoSpec struct {
 	name   string
 	types  []string
@@ -42,8 +42,8 @@ type demoSpec struct {
 	config string
 }
 
-// demoSpecs are a hook for everything, one with another format, and one whose receiver fails at first, so that retries
-// are seen.
+// demoSpecs are one hook for everything, one with another format, and one whose receiver fails at first, to
+// demonstrate retries.
 func demoSpecs() []demoSpec {
 	return []demoSpec{
 		{name: "everything", types: []string{"*"}},
@@ -68,8 +68,9 @@ func (d demoSpec) fields(secret, target string) client.HookFields {
 	return f
 }
 
-// ensureDemoHooks creates the demo's hooks at the first start, and has them follow the receiver to another port. A
-// hook that was deleted since stays deleted. It must run before anything is delivered: secrets are made here.
+// ensureDemoHooks creates the demo's hooks at the first start, and changes their target if the receiver's port has
+// changed. A hook that was deleted since stays deleted. It must run before anything is delivered, because it
+// generates the secrets.
 func ensureDemoHooks(ctx context.Context, api *client.Client, state *demoState, port int) error {
 	base := fmt.Sprintf("http://127.0.0.1:%d", port)
 	if len(state.Hooks) == 0 {
@@ -98,7 +99,7 @@ func createDemoHook(ctx context.Context, api *client.Client, base string, spec d
 	made, err := api.Hooks.Create(ctx, fields)
 	var problem *client.ProblemError
 	if errors.As(err, &problem) && problem.ExistingID != nil {
-		// Left by a start that ended before it could remember the hook.
+		// An earlier start ended before it could remember the hook.
 		made, err = api.Hooks.Update(ctx, *problem.ExistingID, 0, fields)
 	}
 	if err != nil {
@@ -108,7 +109,7 @@ func createDemoHook(ctx context.Context, api *client.Client, base string, spec d
 	return h, nil
 }
 
-// paced passes on a line only where the one before it was passed on so long ago, with how many were left out meanwhile.
+// paced returns a function that passes on at most one line per pause, with the number of lines left out meanwhile.
 func paced(pause time.Duration, pass func(receiver.Line)) func(receiver.Line) {
 	var mu sync.Mutex
 	var last time.Time
@@ -125,7 +126,8 @@ func paced(pause time.Duration, pass func(receiver.Line)) func(receiver.Line) {
 	}
 }
 
-// demoReceiver is the handler behind the demo's hooks: it verifies by each hook's secret and tells of each webhook.
+// demoReceiver returns the handler behind the demo's hooks. It verifies with each hook's secret and reports each
+// webhook.
 func demoReceiver(state *demoState, known *origins, seen func(receiver.Line)) (http.Handler, error) {
 	keys := map[string][]signature.VerifyKey{}
 	for _, h := range state.Hooks {

@@ -5,20 +5,21 @@ import (
 	"time"
 )
 
-// origin is what is known of an event where it was published.
+// origin is what is known about an event when it is published.
 type origin struct {
 	entity string
 	at     time.Time
 }
 
-// keptOrigins bounds the memory of origins; the story publishes a few events a second.
+// keptOrigins bounds the number of remembered origins; the story publishes a few events per second.
 const keptOrigins = 10_000
 
-// origins remembers the latest events of the demo, so that a delivery's line can tell the entity and how long it took.
+// origins remembers the latest events of the demo, so that a delivery's line can show the entity and the time it
+// took.
 type origins struct {
 	mu     sync.Mutex
 	events map[string]origin
-	ids    []string // a ring, the oldest at next
+	ids    []string // a ring buffer; the oldest is at next
 	next   int
 }
 

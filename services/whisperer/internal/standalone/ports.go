@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// nextPorts is how many ports after the wanted one are tried before any free one will do.
+// nextPorts is how many ports after the wanted one are tried before any free one is used.
 const nextPorts = 20
 
-// freeAddress returns the address, or, where another program listens on it, one with the next free port.
+// freeAddress returns the address or, if another program listens on it, one with the next free port.
 func freeAddress(ctx context.Context, address string) (string, error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {

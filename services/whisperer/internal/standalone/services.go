@@ -20,11 +20,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/demo"
 )
 
-// allowed is what target URLs may reach besides public addresses: receivers on this machine, which is ::1 first in many
-// places.
+// allowed is where target URLs may lead in addition to public addresses: to this machine, which in many places is ::1
+// first.
 const allowed = "127.0.0.1/32,::1/128"
 
-// environment is what both services are configured by, as they are in production.
+// environment returns the services' configuration, in the form used in production.
 func (s *system) environment(more ...string) []string {
 	return slices.Concat(s.opts.NATSEnviron, []string{
 		daemon.Prefix + "DATABASE_URL=" + s.databaseURL,
@@ -35,7 +35,7 @@ func (s *system) environment(more ...string) []string {
 	}, more)
 }
 
-// newAPI makes subscription-api, which listens from then on.
+// newAPI creates subscription-api, which listens from then on.
 func (s *system) newAPI(ctx context.Context) ([]daemon.Component, error) {
 	listen := s.opts.Listen
 	if listen == "" {
@@ -63,7 +63,7 @@ func (s *system) newAPI(ctx context.Context) ([]daemon.Component, error) {
 	return api.Components(), nil
 }
 
-// publicURL is where the address can be reached on this machine; empty where only its port is known, or not even that.
+// publicURL returns the URL of the address on this machine, or "" if it has no specific IP address or no fixed port.
 func publicURL(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() || port == "0" {
@@ -72,7 +72,7 @@ func publicURL(listen string) string {
 	return "http://" + listen
 }
 
-// newWorker makes delivery-worker.
+// newWorker creates delivery-worker.
 func (s *system) newWorker(ctx context.Context) ([]daemon.Component, error) {
 	health, err := s.address(ctx, "127.0.0.1:9091")
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *system) newWorker(ctx context.Context) ([]daemon.Component, error) {
 	return worker.Components(), nil
 }
 
-// address is the usual one or the next free, or any free one where that was asked for.
+// address returns the usual address or one with the next free port, or any free port if AnyPort is set.
 func (s *system) address(ctx context.Context, usual string) (string, error) {
 	if s.opts.AnyPort {
 		return "127.0.0.1:0", nil
@@ -100,7 +100,7 @@ func (s *system) address(ctx context.Context, usual string) (string, error) {
 	return freeAddress(ctx, usual)
 }
 
-// story is the component that publishes the demo's events to NATS, as an order management system would.
+// story returns the component that publishes the demo's events to NATS, as an order management system would.
 func (s *system) story() daemon.Component {
 	return daemon.Component{Name: "demo story", Run: func(ctx context.Context, ready func()) error {
 		nats, err := bus.Connect(ctx, bus.Options{URL: s.natsURL, Name: "demo-oms", Namespace: bus.Namespace(s.opts.Namespace), Credentials: s.natsAs, Log: s.log})

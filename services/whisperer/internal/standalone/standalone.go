@@ -1,5 +1,5 @@
 // Package standalone runs the whole system in one process: NATS, PostgreSQL, subscription-api, delivery-worker, and a
-// demo that shows events being delivered. It is for trying things out and for development; it keeps its data.
+// demo. It is for trying things out and for development. It keeps its data.
 package standalone
 
 import (
@@ -25,49 +25,50 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/receiver"
 )
 
-// What an Options is for most.
+// Defaults of Options.
 const (
 	DefaultData   = "./.whisperer"
 	DefaultListen = "127.0.0.1:8080"
 )
 
-// maxLog is how large the log of earlier starts may be before a new one is begun.
+// maxLog is the size of the log from which on a start begins a new one.
 const maxLog = 16 << 20
 
 // Options say what to run and where.
 type Options struct {
-	// Data is the folder that keeps everything from one start to the next.
+	// Data is the folder that keeps everything between starts.
 	Data string
-	// DatabaseURL and NATSURL are of running servers; empty for our own.
+	// DatabaseURL and NATSURL are URLs of running servers; empty to start our own.
 	DatabaseURL string
 	NATSURL     string
-	// NATSEnviron are the variables that say as whom to connect to NATSURL.
+	// NATSEnviron are the variables with the credentials for NATSURL.
 	NATSEnviron []string
 	// Environ has OpenTelemetry's variables.
 	Environ []string
-	// Namespace is what streams and subjects begin with.
+	// Namespace is the prefix of streams and subjects.
 	Namespace string
-	// Listen is the API's address, and must be free; empty for DefaultListen or the next free port.
+	// Listen is the API's address, which must be free; empty means DefaultListen or the next free port.
 	Listen string
-	// AnyPort takes any free ports instead of the usual ones and those after them.
+	// AnyPort uses any free ports instead of the usual ones and those after them.
 	AnyPort bool
 	// Demo publishes a story and receives it.
 	Demo bool
-	// Speed is how fast the story goes; 1 is as it is told.
+	// Speed is the speed of the story; 1 is normal.
 	Speed float64
-	// Strict syncs every message to disk before it counts as stored.
+	// Strict syncs every message to disk before it is acknowledged.
 	Strict bool
-	// Version and Program are this program's, for the welcome.
+	// Version and Program are this program's, for the welcome message.
 	Version string
 	Program string
 	Out     io.Writer
-	// Color says that Out is a terminal that shows colors.
+	// Color says that Out is a terminal with colors.
 	Color bool
-	// Again prints the welcome again at each line that comes from it; nil for never. The demo's lines leave room for it to be read.
+	// Again makes the welcome message appear again for each line that is read from it; may be nil. The demo then
+	// prints fewer lines, so that the message can be read.
 	Again io.Reader
 }
 
-// system is what runs. Each component sets its part before it is ready, and those after it use that.
+// system is the running system. Each component sets its fields before it is ready, and later ones use them.
 type system struct {
 	opts    Options
 	data    *folder
@@ -75,7 +76,7 @@ type system struct {
 	key     string
 	printer *receiver.Printer
 
-	localDatabase *localpg.Server // nil where a URL was given
+	localDatabase *localpg.Server // nil if a URL was given
 	databaseURL   string
 	natsURL       string
 	natsAs        bus.Credentials
@@ -88,8 +89,8 @@ type system struct {
 	origins       *origins
 }
 
-// Run runs everything until ctx ends or a signal arrives, then stops it in order. It returns ErrInUse where another one
-// runs on the data folder, localpg.ErrNoBinaries where there is no PostgreSQL, and what failed otherwise.
+// Run runs everything until ctx ends or a signal arrives, and then shuts down. It returns ErrInUse if another program
+// uses the data folder, localpg.ErrNoBinaries if there is no PostgreSQL, and otherwise what failed.
 func Run(ctx context.Context, o Options) error {
 	data, err := openFolder(o.Data)
 	if err != nil {
@@ -114,13 +115,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	err = s.run(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil // stopped while starting
+		return nil // stopped during startup
 	}
 	return err
 }
 
-// run brings up the backends, then everything that needs them, and takes all down the other way round: worker, API,
-// NATS, PostgreSQL.
+// run starts the backends, then everything that needs them. It stops everything in reverse: worker, API, NATS,
+// PostgreSQL.
 func (s *system) run(ctx context.Context) (err error) {
 	stopPostgres, err := s.startPostgres(ctx)
 	if err != nil {
@@ -152,12 +153,12 @@ func (s *system) run(ctx context.Context) (err error) {
 		components = append(components, s.story())
 	}
 	err = daemon.Run(ctx, s.log, components...)
-	_ = os.Remove(s.data.path(urlFile)) // it is not there when the start failed
+	_ = os.Remove(s.data.path(urlFile)) // it does not exist if the start failed
 	return err
 }
 
-// stopBackend stops a backend and joins what goes wrong. After a second signal there is no time: the backends end with
-// the process.
+// stopBackend stops a backend and joins its error. After a second signal it does nothing: the backends end with the
+// process.
 func stopBackend(err error, name string, stop stopper) error {
 	if errors.Is(err, daemon.ErrForced) {
 		return err
@@ -168,7 +169,7 @@ func stopBackend(err error, name string, stop stopper) error {
 	return err
 }
 
-// openLog continues the log, or begins a new one where it has become large.
+// openLog opens the log for appending, or begins a new one if it has become large.
 func openLog(path string) (io.WriteCloser, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
 		if err := os.Rename(path, path+".old"); err != nil {
@@ -182,8 +183,8 @@ func openLog(path string) (io.WriteCloser, error) {
 	return file, nil
 }
 
-// ensureToken returns an operator's token that the API accepts: the one in the folder, else a new one, which is what
-// the first start needs and a start on another database.
+// ensureToken returns an operator's token that the API accepts: the one in the folder, or else a new one. A new one
+// is needed for the first start, and for another database.
 func (s *system) ensureToken(ctx context.Context) error {
 	db, err := store.Open(s.databaseURL, 1, nil)
 	if err != nil {
@@ -205,12 +206,12 @@ func (s *system) ensureToken(ctx context.Context) error {
 	return s.data.write(tokenFile, s.token)
 }
 
-// client calls the API as its operator.
+// client returns a client of the API with the operator's token.
 func (s *system) client() (*client.Client, error) {
 	return client.New(client.Options{URL: s.apiURL, Token: s.token, UserAgent: "whisperer-standalone/" + s.opts.Version})
 }
 
-// hooks is the component that makes the demo's hooks, before there is anything to deliver to them.
+// hooks returns the component that creates the demo's hooks, before there is anything to deliver to them.
 func (s *system) hooks() daemon.Component {
 	return step("demo hooks", func(ctx context.Context) error {
 		listener, err := listenAgain(ctx, s.demo.Port)
@@ -251,7 +252,7 @@ func portOf(l net.Listener) int {
 	return 0
 }
 
-// receiver is the component behind the demo's hooks.
+// receiver returns the component behind the demo's hooks.
 func (s *system) receiver() daemon.Component {
 	return daemon.Component{Name: "demo receiver", Run: func(ctx context.Context, ready func()) error {
 		seen := s.printer.Line
@@ -270,12 +271,12 @@ func (s *system) receiver() daemon.Component {
 		case err := <-failed:
 			return err
 		case <-ctx.Done():
-			return server.Close() // the worker has ended: nobody waits for an answer
+			return server.Close() // the worker has ended, so nobody waits for a response
 		}
 	}}
 }
 
-// greet is the component that tells where everything is, once everything is.
+// greet returns the component that prints the welcome message once everything is running.
 func (s *system) greet() daemon.Component {
 	return step("welcome", func(context.Context) error {
 		if err := s.data.write(urlFile, s.apiURL); err != nil {
@@ -289,7 +290,7 @@ func (s *system) greet() daemon.Component {
 	})
 }
 
-// greeting prints the welcome, and above the demo's lines the names of their columns.
+// greeting prints the welcome message, followed by the column names of the demo's lines.
 func (s *system) greeting() {
 	var b strings.Builder
 	s.welcome(&b)
@@ -299,14 +300,15 @@ func (s *system) greeting() {
 	}
 }
 
-// greetAgain greets at each line that is entered. It ends with the input, or with the process: a read from a terminal cannot be stopped.
+// greetAgain prints the greeting for each line of input. It ends with the input or the process, because a read from a
+// terminal cannot be interrupted.
 func (s *system) greetAgain() {
 	for lines := bufio.NewScanner(s.opts.Again); lines.Scan(); {
 		s.greeting()
 	}
 }
 
-// step is a component that does something at the start and nothing afterwards.
+// step returns a component that does something at the start and nothing afterwards.
 func step(name string, do func(ctx context.Context) error) daemon.Component {
 	return daemon.Component{Name: name, Run: func(ctx context.Context, ready func()) error {
 		if err := do(ctx); err != nil {

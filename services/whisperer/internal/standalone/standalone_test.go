@@ -23,7 +23,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/standalone"
 )
 
-// screen is a terminal that can be looked at while it is written to.
+// screen is a terminal whose content can be read while it is written.
 type screen struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -41,7 +41,7 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// start runs the system and returns what it prints, and a function that stops it in good order.
+// start runs the system. It returns what the system prints, and a function that shuts it down.
 func start(t *testing.T, o standalone.Options) (out *screen, stop func()) {
 	t.Helper()
 	out = &screen{}
@@ -69,11 +69,11 @@ func start(t *testing.T, o standalone.Options) (out *screen, stop func()) {
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// options are those of a system with data of its own: on PostgreSQL's binaries, or where this machine has none on the
-// database that all tests use.
+// options returns options for a system with its own data: on PostgreSQL's binaries or, if this machine has none, on
+// the database that all tests share.
 func options(t *testing.T) standalone.Options {
 	t.Helper()
-	// The user that PostgreSQL runs as has to get through.
+	// The user that PostgreSQL runs as must be able to pass through.
 	root := t.TempDir()
 	for dir := root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		require.NoError(t, os.Chmod(dir, 0o755))
@@ -104,7 +104,7 @@ func hooks(t *testing.T, data string) map[string]client.Hook {
 	return found
 }
 
-// waitFor waits for a line of the screen.
+// waitFor waits for a line on the screen.
 func waitFor(t *testing.T, out *screen, pattern string) {
 	t.Helper()
 	line := regexp.MustCompile(`(?m)` + pattern)
@@ -146,7 +146,7 @@ func TestStandaloneDeliversStopsAndContinues(t *testing.T) {
 		require.ErrorIs(t, err, syscall.ECONNREFUSED, "something is left running on %s", address)
 	}
 
-	// A second start goes on with everything: its token, its hooks, and the retries that waited.
+	// A second start continues with everything: its token, its hooks, and the scheduled retries.
 	o.Speed = 1
 	out, stop = start(t, o)
 	require.Equal(t, token, read(t, data, "token"))
@@ -187,7 +187,7 @@ func TestStandaloneStoppedWhileStartingIsNoError(t *testing.T) {
 	require.NoError(t, standalone.Run(ctx, options(t)))
 }
 
-// head is what says where everything is.
+// head returns the part of the output that lists the addresses.
 func head(out *screen) string {
 	text, _, _ := strings.Cut(out.String(), "Try in another terminal")
 	return text

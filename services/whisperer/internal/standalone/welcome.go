@@ -9,7 +9,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// welcome writes where everything is and what to try.
+// welcome prints the addresses and what to try.
 func (s *system) welcome(out io.Writer) {
 	bold, reset := "", ""
 	if s.opts.Color {
@@ -60,11 +60,11 @@ func (s *system) suggest(out io.Writer, bold, reset string) {
 `, bold, reset, settings, s.token, s.apiURL, program)
 }
 
-// shown is a path as the person wrote the folder.
+// shown returns a path in the form in which the user wrote the folder.
 func (s *system) shown(name string) string { return strings.TrimSuffix(s.opts.Data, "/") + "/" + name }
 
-// shownDatabase is the URL of our own server, with the password that was made for it, and where its data is if that is
-// not in the folder; or the given URL without its password, which the person knows.
+// shownDatabase returns the URL of our own server, with its generated password, and the location of its data if that
+// is not in the folder. For a given URL it omits the password, which the user knows.
 func (s *system) shownDatabase() string {
 	if s.localDatabase == nil {
 		u, err := url.Parse(s.databaseURL)
