@@ -1,4 +1,4 @@
-// Command whisperer is the front door: everything in one process for a try-out, and the command line.
+// Command whisperer is the command-line interface. It also runs everything in one process (standalone).
 package main
 
 import (
@@ -42,7 +42,7 @@ func width(out *os.File) int {
 	return cmp.Or(columns, unsized)
 }
 
-// wantsColor obeys NO_COLOR (https://no-color.org) and TERM=dumb.
+// wantsColor reports whether the environment allows color: it respects NO_COLOR (https://no-color.org) and TERM=dumb.
 func wantsColor(environ []string) bool {
 	return !slices.ContainsFunc(environ, func(v string) bool {
 		return strings.HasPrefix(v, "NO_COLOR=") && v != "NO_COLOR=" || v == "TERM=dumb"
