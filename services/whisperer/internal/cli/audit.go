@@ -12,7 +12,7 @@ type auditCommand struct {
 	Export auditExport `cmd:"" help:"Write all matching changes as CSV or JSON lines (--ndjson)."`
 }
 
-// auditFlags narrow a list of changes.
+// auditFlags narrow a list of audit entries.
 type auditFlags struct {
 	rangeFlags
 	api.AuditFilter
@@ -57,7 +57,7 @@ func (c *auditList) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// actorText names who did something: the token by its name, where it has one.
+// actorText names an actor: a token by its name, if it has one.
 func actorText(actor, name string) string {
 	if name != "" {
 		return "token " + name

@@ -33,7 +33,7 @@ type benchInstallation struct {
 	Settle time.Duration `help:"Count webhooks as lost after this long without any arriving." default:"60s" placeholder:"DURATION"`
 }
 
-// Help says what it needs.
+// Help describes the requirements.
 func (c *benchInstallation) Help() string {
 	return "It creates its own hooks and deletes them afterwards; no other hook gets its events. Workers must reach the receiver:\n" +
 		"WHISPERER_EGRESS_ALLOW and WHISPERER_EGRESS_PORTS must allow it unless its address is public.\n" +

@@ -15,12 +15,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// labelFlags choose hooks by their labels.
+// labelFlags select hooks by their labels.
 type labelFlags struct {
 	Label webhook.LabelSelector `help:"Only hooks with this label, as name=value, or name alone for any value; may be repeated." placeholder:"LABEL"`
 }
 
-// readLabel adds what one flag says to a selector.
+// readLabel adds one flag's labels to a selector.
 func readLabel(flag *kong.DecodeContext, target reflect.Value) error {
 	text := ""
 	if err := flag.Scan.PopValueInto("label", &text); err != nil {
@@ -41,7 +41,7 @@ func readLabel(flag *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
-// manyHooks are one hook, or those that flags choose.
+// manyHooks are one hook, or those that flags select.
 type manyHooks struct {
 	Hook string `arg:"" optional:"" help:"The hook: its id, the start of its id, or its name; leave it out to choose many by flags."`
 	labelFlags
@@ -54,7 +54,7 @@ type manyHooks struct {
 	Yes       bool   `help:"Don't ask." short:"y"`
 }
 
-// find makes the client and looks the one hook up.
+// find returns a client and looks up the single hook.
 func (c *manyHooks) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, error) {
 	if c.chooses() {
 		return nil, uuid.Nil, usage("HOOK is one hook: leave it out, or the flags that choose several")
@@ -67,7 +67,7 @@ func (c *manyHooks) chooses() bool {
 	return len(c.Label) > 0 || c.EventType+c.TargetURL+c.Search+c.Status != "" || c.All || c.DryRun
 }
 
-// change counts the hooks that the flags choose, asks, and changes them.
+// change counts the hooks that the flags select, asks for confirmation, and changes them.
 func (c *manyHooks) change(ctx context.Context, a *app, verb string, do func(client.Hooks, context.Context, client.HookChoice, bool) (api.BulkCount, error)) error {
 	if !c.chooses() {
 		return usage("give a hook, or flags that choose several: --label, --event-type, --target-url, --search, --status or --all")
@@ -84,7 +84,7 @@ func (c *manyHooks) change(ctx context.Context, a *app, verb string, do func(cli
 	})
 }
 
-// bulk counts, asks, does it, and does it again as long as there may be more.
+// bulk counts, asks for confirmation, and repeats the change as long as there may be more to change.
 func (a *app) bulk(dryRun, yes bool, question string, do func(dryRun bool) (api.BulkCount, error)) error {
 	counted, err := do(true)
 	if err != nil {
@@ -121,7 +121,7 @@ func (a *app) printCount(n api.BulkCount) error {
 	})
 }
 
-// many counts the deliveries of the hooks that flags choose, asks, and begins a job for each hook.
+// many counts the deliveries of the hooks that flags select, asks for confirmation, and begins a job for each hook.
 func (c *hookReplay) many(ctx context.Context, a *app, fields client.ReplayFields) error {
 	if len(c.Label) == 0 && !c.All {
 		return usage("give a hook, --label or --all")
@@ -183,7 +183,7 @@ type deliveryRetry struct {
 	Yes    bool   `help:"Don't ask." short:"y"`
 }
 
-// Run has one delivery tried again, or counts those that flags choose, asks, and has them tried again.
+// Run retries one delivery, or counts those that flags select, asks for confirmation, and retries them.
 func (c *deliveryRetry) Run(ctx context.Context, a *app) error {
 	from, to, err := rangeFlags{Since: c.Since, Until: c.Until}.times()
 	if err != nil {
@@ -212,7 +212,7 @@ func (c *deliveryRetry) Run(ctx context.Context, a *app) error {
 	return a.printDelivery(d)
 }
 
-// many counts what the flags choose, asks, and has it tried again.
+// many counts the deliveries that the flags select, asks for confirmation, and retries them.
 func (c *deliveryRetry) many(ctx context.Context, a *app, choice client.RetryChoice) error {
 	if choice.From.IsZero() {
 		return usage("give a delivery, or --since with the flags that choose several")

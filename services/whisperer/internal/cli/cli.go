@@ -1,4 +1,4 @@
-// Package cli is the command line: one file for each noun. It reads flags, calls pkg/client and prints.
+// Package cli implements the command line, with one file for each noun. It parses flags, calls pkg/client and prints.
 package cli
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// DataDir is the try-out's data folder, where the CLI finds its token and URL.
+// DataDir is the data folder of standalone, where the CLI finds its token and URL.
 const DataDir = "./.whisperer"
 
 // Names of files in the data folder.
@@ -34,26 +34,26 @@ const description = `Whisperer delivers order-management events to partners' sys
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused (token), 5 conflict, 6 unavailable (try again later),
 7 differs (sync --check, reconcile).`
 
-// Program is what surrounds a command: what it reads, where it writes.
+// Program is the environment of a command: what it reads, and where it writes.
 type Program struct {
-	// Name is how the program was called.
+	// Name is the name by which the program was called.
 	Name    string
 	Args    []string
 	In      io.Reader
 	Out     io.Writer
 	Err     io.Writer
 	Version string
-	// Environ is the environment, as os.Environ gives it.
+	// Environ is the environment, as os.Environ returns it.
 	Environ []string
-	// Width is how many columns Out has; 0 where it is no terminal.
+	// Width is the number of columns of Out; 0 if it is not a terminal.
 	Width int
-	// Color says that Out is a terminal that shows colors.
+	// Color says that Out is a terminal with colors.
 	Color bool
-	// Live says that Err is a terminal, where a line can be written again.
+	// Live says that Err is a terminal, on which a line can be rewritten.
 	Live bool
 }
 
-// commands is the whole command line.
+// commands is the grammar of the command line.
 type commands struct {
 	globals
 
@@ -106,10 +106,10 @@ type globals struct {
 	Wide    bool     `help:"Print whole ids and lines, even on a narrow terminal."`
 }
 
-// Run runs the command that the arguments name and returns the exit code.
+// Run runs the command in the arguments and returns the exit code.
 func Run(ctx context.Context, p Program) int {
 	c := &commands{}
-	shown := false // --help was answered
+	shown := false // --help has been printed
 	parser, err := newParser(c, kong.Writers(p.Out, p.Err), kong.Exit(func(int) { shown = true }), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		fmt.Fprintf(p.Err, "whisperer: %s\n", err)
@@ -118,7 +118,7 @@ func Run(ctx context.Context, p Program) int {
 	switch {
 	case len(p.Args) == 0:
 		p.Args = []string{"--help"}
-	case len(p.Args) == 1 && p.Args[0] == "--version": // as a flag of every command it would be that of hook update, too
+	case len(p.Args) == 1 && p.Args[0] == "--version": // not a flag of every command, because hook update has a flag of that name
 		p.Args = []string{"version"}
 	}
 	parsed, err := parser.Parse(p.Args)
@@ -152,8 +152,8 @@ func newParser(c *commands, options ...kong.Option) (*kong.Kong, error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}))...)
 }
 
-// Check reports why args, without the program's name, are no command line of the program. It runs nothing: what the
-// documentation tells people to type is checked by it.
+// Check reports why args, without the program's name, are not a valid command line. It does not run the command.
+// Tests use it to check the commands in the documentation.
 func Check(args []string) error {
 	parser, err := newParser(&commands{}, kong.Writers(io.Discard, io.Discard), kong.Exit(func(int) {}))
 	if err != nil {
@@ -171,10 +171,10 @@ type app struct {
 	model *kong.Application
 }
 
-// client makes the API client for the tenant that was chosen; the error is a usage error.
+// client returns an API client for the chosen tenant; the error is a usage error.
 func (a *app) client() (*client.Client, error) { return a.clientFor(a.Tenant) }
 
-// clientFor makes the API client for a tenant; empty for the token's own.
+// clientFor returns an API client for a tenant; empty means the token's own.
 func (a *app) clientFor(tenant string) (*client.Client, error) {
 	url, err := firstOf(a.URL, urlFile)
 	if err != nil {
@@ -184,7 +184,7 @@ func (a *app) clientFor(tenant string) (*client.Client, error) {
 		url = "http://127.0.0.1:8080"
 	}
 	token := a.Token
-	if a.Profile == "" { // the file's token is for the installation here, not for the profile's
+	if a.Profile == "" { // the file's token is for the local installation, not for the profile's
 		if token, err = firstOf(a.Token, tokenFile); err != nil {
 			return nil, err
 		}
@@ -196,7 +196,7 @@ func (a *app) clientFor(tenant string) (*client.Client, error) {
 	return c, nil
 }
 
-// firstOf is what was given, else what the file in the data folder says, else empty.
+// firstOf returns the given value, or else that of the file in the data folder, or else "".
 func firstOf(given, file string) (string, error) {
 	if given != "" {
 		return given, nil
@@ -223,7 +223,7 @@ const (
 	exitDiffers     = 7
 )
 
-// usageError is a mistake in the command line that only the command could see.
+// usageError is an error in the command line that only the command can detect.
 type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
@@ -250,7 +250,7 @@ func exitCode(err error) int {
 	}
 }
 
-// explain prints an error: a problem's fields one to a line, and what may help. With --json it is one JSON object.
+// explain prints an error: the fields of a problem one per line, and advice. With --json it prints a JSON object.
 func (a *app) explain(err error) {
 	var problem *client.ProblemError
 	isProblem := errors.As(err, &problem)
@@ -273,7 +273,7 @@ func (a *app) explain(err error) {
 			lines = []string{strings.Join(lines, ": ")}
 		}
 		a.complain("", "whisperer: %s", lines[0])
-		for _, line := range lines[1:] { // a mistake on each
+		for _, line := range lines[1:] { // one error per line
 			a.complain("  ", "%s", line)
 		}
 	} else {

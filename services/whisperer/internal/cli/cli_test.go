@@ -57,13 +57,13 @@ type backend struct {
 	health   string
 	nats     string
 	database string
-	// operator is its token, and key what it seals secrets with.
+	// operator is its token, and key its master key.
 	operator, key string
 }
 
 func startBackend(t *testing.T) backend {
 	t.Helper()
-	program, err := os.Executable() // this test is the program, when it is called whisperer
+	program, err := os.Executable() // this test binary acts as the program when it is called whisperer
 	require.NoError(t, err)
 	b := backend{database: testenv.Postgres(t), nats: testenv.NATS(t)}
 	data := t.TempDir()
@@ -71,7 +71,7 @@ func startBackend(t *testing.T) backend {
 	cmd.Args = []string{
 		"whisperer", "standalone", "--data", data, "--any-port", "--no-demo", "--database-url", b.database, "--nats-url", b.nats,
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ctrl-c of the tests is not for it: we end it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C for the tests must not reach it: the tests end it
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	said, err := cmd.StdoutPipe()
@@ -88,7 +88,7 @@ func startBackend(t *testing.T) backend {
 		}
 	}
 	require.NotEmpty(t, b.health, "it did not start: %s", complaints.String())
-	go func() { _, _ = io.Copy(io.Discard, said) }() // nobody reads what comes later
+	go func() { _, _ = io.Copy(io.Discard, said) }() // nobody reads later output
 	for name, into := range map[string]*string{"url": &b.url, "token": &b.operator, "master.key": &b.key} {
 		text, err := os.ReadFile(filepath.Join(data, name))
 		require.NoError(t, err)
@@ -108,7 +108,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", UpdateScripts: *update, RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
-			// Each script is a tenant of its own.
+			// Each script has a tenant of its own.
 			tenant := strings.ToLower(filepath.Base(e.WorkDir))
 			db, err := store.Open(b.database, 1, nil)
 			if err != nil {
@@ -146,7 +146,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// fails CODE ARG... runs whisperer and wants the exit code.
+// fails CODE ARG... runs whisperer and requires the exit code.
 func fails(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec("whisperer", args[1:]...)
 	var exit *exec.ExitError
@@ -155,7 +155,7 @@ func fails(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// plain FILE writes what was printed last to the file, with a word in place of what differs from run to run.
+// plain FILE writes the last output to the file, with what differs between runs replaced by words.
 func plain(ts *testscript.TestScript, _ bool, args []string) {
 	text := ts.ReadFile(args[0])
 	for _, r := range []struct{ what, with string }{
@@ -165,7 +165,7 @@ func plain(ts *testscript.TestScript, _ bool, args []string) {
 		{`\d{4}-\d\d-\d\d[T ][0-9:.]+Z`, "<time>"},
 		{regexp.QuoteMeta(ts.Getenv("TENANT")), "<tenant>"},
 		{`127\.0\.0\.1:\d+`, "<address>"},
-		{`(\S)  +`, "$1  "}, // columns are as wide as what they held
+		{`(\S)  +`, "$1  "}, // the width of columns depends on their content
 		{`\b\d+(\.\d+)?(ms|µs|s)\b`, "<duration>"},
 	} {
 		text = regexp.MustCompile(r.what).ReplaceAllString(text, r.with)
@@ -173,7 +173,7 @@ func plain(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("plain"), []byte(text), 0o600))
 }
 
-// keep NAME PATTERN puts what the pattern's group matched in standard output into a variable.
+// keep NAME PATTERN sets a variable to what the pattern's group matches in the standard output.
 func keep(ts *testscript.TestScript, _ bool, args []string) {
 	found := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
 	if len(found) != 2 {
@@ -182,7 +182,7 @@ func keep(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], found[1])
 }
 
-// until PATTERN ARG... runs whisperer again and again until its standard output matches.
+// until PATTERN ARG... runs whisperer repeatedly until its standard output matches.
 func until(ts *testscript.TestScript, _ bool, args []string) {
 	pattern := regexp.MustCompile("(?m)" + args[0])
 	tick := time.NewTicker(50 * time.Millisecond)

@@ -13,12 +13,12 @@ type completionCommand struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
-// Help says how to use it.
+// Help describes how to install it.
 func (c *completionCommand) Help() string {
 	return "bash: source <(whisperer completion bash)    zsh: source <(whisperer completion zsh)    fish: whisperer completion fish | source"
 }
 
-// Run prints a script for bash, which zsh runs too, or one for fish.
+// Run prints a script for bash, which zsh can run as well, or one for fish.
 func (c *completionCommand) Run(a *app) error {
 	if c.Shell == "fish" {
 		b := &strings.Builder{}
@@ -66,7 +66,7 @@ func completions(paths, words io.Writer, node *kong.Node, path string) {
 	fmt.Fprintf(words, "  %q) words=%q ;;\n", path, strings.Join(next, " "))
 }
 
-// fishCompletions writes a line for each command and flag below the node, with its meaning.
+// fishCompletions writes a line for each command and flag below the node, with its description.
 func fishCompletions(out io.Writer, node *kong.Node, path []string) {
 	var names []string
 	for _, child := range node.Children {

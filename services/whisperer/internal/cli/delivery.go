@@ -40,14 +40,14 @@ type deliveryList struct {
 	listFlags
 }
 
-// deliverySearch are deliveryFlags with what bounds them in time and by the events' data.
+// deliverySearch are deliveryFlags together with the time range and the search in the events' data.
 type deliverySearch struct {
 	deliveryFlags
 	rangeFlags
 	dataFlags
 }
 
-// find makes the client, and the filter that the flags say.
+// find returns a client, and the filter from the flags.
 func (c *deliverySearch) find(ctx context.Context, a *app) (*client.Client, client.DeliveryFilter, error) {
 	server, err := a.client()
 	if err != nil {
@@ -101,7 +101,7 @@ type deliveryArg struct {
 	Delivery string `arg:"" help:"The delivery: its id, or the start of it."`
 }
 
-// find makes the client and looks the delivery up.
+// find returns a client and looks up the delivery.
 func (c *deliveryArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, error) {
 	server, err := a.client()
 	if err != nil {
@@ -119,7 +119,7 @@ type deliveryReplay struct {
 	SignAsHook bool   `help:"Sign it as the hook's requests." xor:"sign"`
 }
 
-// Run sends the delivery to the URL and prints the answer.
+// Run sends the delivery to the URL and prints the response.
 func (c *deliveryReplay) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/client"
 )
 
-// tailAtOnce is how many deliveries a look takes in at the most; at a higher rate the oldest of them are left out, and said so.
+// tailAtOnce is the maximum number of deliveries per poll. If there are more, the oldest are left out, and that is
+// reported.
 const tailAtOnce = 1000
 
 type deliveryTail struct {
@@ -65,20 +66,20 @@ func (c *deliveryTail) Run(ctx context.Context, a *app) error {
 	}
 }
 
-// tail remembers what it has printed.
+// tail remembers what was printed.
 type tail struct {
 	app    *app
 	api    *client.Client
 	filter client.DeliveryFilter
 	begin  time.Time
 	back   time.Duration
-	// seen has when each delivery that was printed had changed.
+	// seen is when each printed delivery had changed.
 	seen map[uuid.UUID]time.Time
-	// shown counts the lines; most of them, 0 for no limit.
+	// shown counts the lines; most is their maximum, 0 for no limit.
 	shown, most int
 }
 
-// look prints what has changed since the last look, the oldest first.
+// look prints what has changed since the last call, the oldest first.
 func (t *tail) look(ctx context.Context) error {
 	t.filter.From = t.begin
 	if earliest := time.Now().Add(-t.back); earliest.After(t.begin) {
@@ -112,7 +113,7 @@ func (t *tail) look(ctx context.Context) error {
 	return nil
 }
 
-// show writes a line: columns of fixed widths, since nobody knows what is still to come. With --json an object.
+// show prints a line. Its columns have fixed widths because later lines are unknown. With --json it prints an object.
 func (t *tail) show(d *api.Delivery) error {
 	t.shown++
 	if t.app.asJSON() {
@@ -130,7 +131,8 @@ func (t *tail) show(d *api.Delivery) error {
 	return err
 }
 
-// tailWidth is how many columns of a terminal a line takes. One that has fewer gets the beginnings of ids and of types, which the other commands take.
+// tailWidth is the width of a complete line. On a narrower terminal, ids and types are shortened to prefixes, which
+// other commands accept.
 const tailWidth = 150
 
 func (t *tail) showNarrow(d *api.Delivery) error {
@@ -143,7 +145,7 @@ func (t *tail) showNarrow(d *api.Delivery) error {
 	return err
 }
 
-// shortened is the beginning of a text that is too long for a column.
+// shortened returns the beginning of a text that is too long for a column.
 func shortened(s string, width int) string {
 	if r := []rune(s); len(r) > width {
 		return string(r[:width-1]) + "…"
@@ -151,7 +153,7 @@ func shortened(s string, width int) string {
 	return s
 }
 
-// tailState is the state with its reason, if that is wanted, and what follows from it.
+// tailState returns the state, optionally with its reason, and what follows from it.
 func tailState(d *api.Delivery, reason bool) string {
 	state := string(d.State)
 	if reason {

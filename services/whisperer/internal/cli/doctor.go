@@ -29,12 +29,12 @@ type doctorCommand struct {
 	ReceiverURL string `help:"URL by which the installation reaches this receiver (default: the address of --listen, or else this machine's)." name:"receiver-url" placeholder:"URL"`
 }
 
-// Help says how to call it.
+// Help describes how to call it.
 func (c *doctorCommand) Help() string {
 	return "Run it with the services' environment and a token. Exit code 1 for problems, not for warnings."
 }
 
-// Run looks at everything and prints what it finds.
+// Run runs all checks and prints the findings.
 func (c *doctorCommand) Run(ctx context.Context, a *app) error {
 	credentials, err := natsCredentials(a.Environ)
 	if err != nil {
@@ -70,7 +70,7 @@ func (c *doctorCommand) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
-// api asks the API as a user does, and sends one event all the way round.
+// api calls the API as a user does, and sends one event through the whole system.
 func (c *doctorCommand) api(ctx context.Context, a *app) []doctor.Finding {
 	found := func(level doctor.Level, mend, format string, args ...any) []doctor.Finding {
 		return []doctor.Finding{{Area: "api", Level: level, Text: fmt.Sprintf(format, args...), Mend: mend}}
@@ -93,7 +93,8 @@ func (c *doctorCommand) api(ctx context.Context, a *app) []doctor.Finding {
 	return append(list, c.testWebhook(ctx, server, inContainer(a.Environ)))
 }
 
-// serverClock compares ours with the Date that the API's answers have (RFC 9110, section 6.6.1), in whole seconds.
+// serverClock compares our clock with the Date in the API's responses (RFC 9110, section 6.6.1), which has whole
+// seconds.
 func serverClock(ctx context.Context, url string) doctor.Finding {
 	f := doctor.Finding{Area: "api", Level: doctor.Skipped, Text: "the API's clock is not known"}
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, url+"/whisperer/docs", nil)

@@ -25,7 +25,7 @@ func TestTheDoctorInAContainerIsCalledByItsAddress(t *testing.T) {
 		url       string // without the port
 	}{
 		{"on a machine", doctorCommand{}, false, false, "http://127.0.0.1"},
-		{"in a container", doctorCommand{}, true, true, "http://127.0.0.1"}, // from which the API below is reached
+		{"in a container", doctorCommand{}, true, true, "http://127.0.0.1"}, // the address from which the API below is reached
 		{"told where to listen", doctorCommand{Listen: "127.0.0.1:0"}, true, false, "http://127.0.0.1"},
 		{"told to listen everywhere", doctorCommand{Listen: "0.0.0.0:0"}, false, true, "http://127.0.0.1"},
 		{"told its URL", doctorCommand{ReceiverURL: "https://doctor.example.com"}, true, true, "https://doctor.example.com"},
@@ -59,7 +59,7 @@ func TestTheDoctorNamesTheSettingThatKeepsWebhooksFromItsContainer(t *testing.T)
 	require.Contains(t, f.Text, "may not be 127.0.0.1, this machine")
 	require.Contains(t, f.Mend, "WHISPERER_EGRESS_ALLOW=172.17.0.1,127.0.0.1 ")
 
-	c.EgressAllow, c.EgressPorts = "127.0.0.0/8", "443" // here, and not in the services
+	c.EgressAllow, c.EgressPorts = "127.0.0.0/8", "443" // set here but not for the services
 	require.Contains(t, c.testWebhook(t.Context(), server, true).Mend, "WHISPERER_EGRESS_ALLOW=127.0.0.0/8 ")
 	c.EgressAllow = "172.17.0.1"
 	p, err := c.place(t.Context(), api.URL, true)

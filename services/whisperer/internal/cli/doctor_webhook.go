@@ -19,13 +19,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/load"
 )
 
-// How long the test webhook may take, and what it is.
+// Limits and content of the test webhook.
 const (
 	loopEvents = 3
 	loopSettle = 10 * time.Second
 )
 
-// inContainer says whether this program runs in a container, where the installation is not on 127.0.0.1.
+// inContainer reports whether this program runs in a container, in which case the installation is not on 127.0.0.1.
 func inContainer(environ []string) bool {
 	for _, file := range []string{"/.dockerenv", "/run/.containerenv"} {
 		if _, err := os.Stat(file); err == nil {
@@ -38,14 +38,15 @@ func inContainer(environ []string) bool {
 // receiverPlace is where the test webhook is received.
 type receiverPlace struct {
 	listener net.Listener
-	// url is how the installation calls it.
+	// url is the receiver's address as seen by the installation.
 	url string
-	// own is this machine's address in url, where it was found out and not given; allow is WHISPERER_EGRESS_ALLOW with it.
+	// own is this machine's address in url, if it was detected rather than given; allow is WHISPERER_EGRESS_ALLOW
+	// with that address added.
 	own   netip.Addr
 	allow string
 }
 
-// place listens. What listens on all addresses is called by the one from which this machine reaches the API.
+// place starts to listen. If that is on all addresses, the URL uses the one from which this machine reaches the API.
 func (c *doctorCommand) place(ctx context.Context, api string, container bool) (receiverPlace, error) {
 	listen := firstText(c.Listen, "127.0.0.1:0")
 	if c.Listen == "" && container {
@@ -72,7 +73,7 @@ func (c *doctorCommand) place(ctx context.Context, api string, container bool) (
 	return p, nil
 }
 
-// ownAddr is the address from which this machine reaches the API. Nothing is sent.
+// ownAddr returns the address from which this machine reaches the API. It sends nothing.
 func ownAddr(ctx context.Context, api string) (netip.Addr, error) {
 	u, err := url.Parse(api)
 	if err != nil {
@@ -87,7 +88,7 @@ func ownAddr(ctx context.Context, api string) (netip.Addr, error) {
 	return at.Addr().Unmap(), err
 }
 
-// testWebhook makes a hook, publishes some events, receives and verifies their webhooks, and deletes the hook.
+// testWebhook creates a hook, publishes some events, receives and verifies their webhooks, and deletes the hook.
 func (c *doctorCommand) testWebhook(ctx context.Context, server *client.Client, container bool) doctor.Finding {
 	p, err := c.place(ctx, server.URL(), container)
 	if err != nil {
@@ -101,7 +102,7 @@ func (c *doctorCommand) testWebhook(ctx context.Context, server *client.Client, 
 	}))
 }
 
-// judge says what came of the test webhooks.
+// judge turns the result of the test webhooks into a finding.
 func (p receiverPlace) judge(r *load.Report, err error) doctor.Finding {
 	f := doctor.Finding{Area: "webhook", Level: doctor.Problem}
 	switch {

@@ -31,13 +31,13 @@ type eraseCommand struct {
 	Detach bool     `help:"Don't wait for the end; whisperer erasure watch shows the progress."`
 }
 
-// Help says what happens.
+// Help describes what happens.
 func (c *eraseCommand) Help() string {
 	return "Data, contexts and receivers' answers are overwritten permanently; ids, types, times, entities and digests stay. Waiting deliveries " +
 		"become dead with the reason erased. It counts first and asks."
 }
 
-// Run counts, asks, begins the erasure and shows its progress.
+// Run counts, asks for confirmation, begins the erasure and shows its progress.
 func (c *eraseCommand) Run(ctx context.Context, a *app) error {
 	from, to, err := rangeFlags{Since: c.Since, Until: c.Until}.times()
 	if err != nil {
@@ -113,7 +113,7 @@ func erasureID(e *api.Erasure) string {
 	return e.ID.String()
 }
 
-// erasedWhat says which events an erasure is of.
+// erasedWhat describes the events of an erasure.
 func erasedWhat(e *api.Erasure) string {
 	switch {
 	case len(e.Events) == 1:
@@ -244,7 +244,7 @@ func (c *erasureVerify) Run(a *app) error {
 	return err
 }
 
-// maxCertificate bounds a certificate, and a key set, that is read.
+// maxCertificate bounds the size of a certificate or a key set that is read.
 const maxCertificate = 1 << 20
 
 func (a *app) readFile(name string) ([]byte, error) {
@@ -286,7 +286,8 @@ func (c *erasureWatch) Run(ctx context.Context, a *app) error {
 	return a.watchErasure(ctx, server, id)
 }
 
-// watchErasure shows a progress bar until the erasure has ended, then the erasure. It fails where that did not complete.
+// watchErasure shows a progress bar until the erasure has ended, and then the erasure. It returns an error if that
+// did not complete.
 func (a *app) watchErasure(ctx context.Context, server *client.Client, id uuid.UUID) error {
 	bar := a.progress("events")
 	defer bar.end()

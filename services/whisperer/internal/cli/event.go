@@ -16,7 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/edits"
 )
 
-// natsTimeout bounds publishing to NATS, connecting included.
+// natsTimeout bounds publishing to NATS, including the connection.
 const natsTimeout = 5 * time.Second
 
 type eventCommand struct {
@@ -59,8 +59,8 @@ func (c *eventPublish) Run(ctx context.Context, a *app) error {
 	return a.printPublished(e.Type, published)
 }
 
-// warnUnknown says that an event type is neither built in nor declared, and which one may be meant. It is no error: hooks may
-// want it all the same.
+// warnUnknown warns of an event type that is neither built in nor declared, and suggests one. It is not an error,
+// because hooks may match it nevertheless.
 func (a *app) warnUnknown(ctx context.Context, server *client.Client, name string) {
 	types, err := server.EventTypes.List(ctx)
 	if err != nil || len(types) == 0 || slices.ContainsFunc(types, func(t api.EventType) bool { return t.Name == name }) {
@@ -76,7 +76,8 @@ func (a *app) warnUnknown(ctx context.Context, server *client.Client, name strin
 	a.complain("", "warning: %s is neither a built-in nor a declared event type%s", name, meant)
 }
 
-// event puts the event together. It always has an id, so that a lost answer can be followed by the same command.
+// event returns the event to publish. It always has an id, so that the command can be repeated if the response was
+// lost.
 func (c *eventPublish) event(a *app) (client.Event, error) {
 	e := client.Event{ID: c.ID, Type: webhook.NormalizeEventType(c.EventType), Entity: c.Entity}
 	if err := webhook.ValidateEventType(e.Type); err != nil {

@@ -45,7 +45,7 @@ func (c *eventList) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// erasedText says when a payload was erased, and by whom.
+// erasedText says when and by whom a payload was erased.
 func erasedText(e *api.Erased) string { return "on " + date(e.At) + " by " + actorText(e.By, e.ByName) }
 
 type eventGet struct {

@@ -49,7 +49,7 @@ func (c *auditExport) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// export writes a file in the format that the global flags say.
+// export writes a file in the format of the global flags.
 func (a *app) export(write func(client.ExportFormat, io.Writer) error) error {
 	format := client.CSV
 	switch {

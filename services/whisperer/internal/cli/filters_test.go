@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
 
-// filtersOf are the parameters of the API's lists, as its document has them, without those of paging.
+// filtersOf returns the parameters of the API's lists according to its document, without those of paging.
 func filtersOf(t *testing.T) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile("../../../subscription-api/internal/httpapi/testdata/openapi.golden.json")
@@ -42,7 +42,7 @@ func filtersOf(t *testing.T) map[string][]string {
 	return filters
 }
 
-// deliveryFlags have a value for each flag that package api describes.
+// deliveryFlags returns a value for each flag that package api describes.
 func deliveryFlags(hook string) []string {
 	flags := []string{"--hook=" + hook}
 	values := map[string]string{"id_prefix": "0190", "state": "dead"}
@@ -77,7 +77,7 @@ func TestWhatListsAreNarrowedByIsThatOfTheAPI(t *testing.T) {
 		"/whisperer/jobs/":                {"job", "list", "--hook=" + id},
 		"/whisperer/rejected-events/":     {"rejected", "list", "--since=1h", "--until=1m", "--reason=a", "--subject=a"},
 	}
-	// Without a word of their own: what --status=active says, and lists of a hook, and what the predecessor called them.
+	// These need no flags: what --status=active expresses, lists of one hook, and the predecessor's names.
 	elsewhere := map[string][]string{"/whisperer/hooks/": {"is_active"}}
 	aliases := []string{"/whisperer/hooks/{id}/deliveries/", "/whisperer/hook_events/", "/whisperer/hooks/{id}/manifest/", "/whisperer/relay/"}
 	for path, want := range filtersOf(t) {

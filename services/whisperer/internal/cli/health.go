@@ -11,7 +11,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/client"
 )
 
-// healthTimeout is shorter than what container engines give a health check.
+// healthTimeout is shorter than container engines' timeout for a health check.
 const healthTimeout = 3 * time.Second
 
 type healthcheckCommand struct {

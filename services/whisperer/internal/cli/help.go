@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// topics has a text for each topic of `whisperer help`: its first line says what it is about.
+// topics has a text for each topic of `whisperer help`. Its first line is the topic's title.
 //
 //go:embed topics/*.txt
 var topics embed.FS

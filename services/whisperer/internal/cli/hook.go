@@ -115,7 +115,7 @@ func (a *app) printHook(h client.Hook) error {
 	})
 }
 
-// compact writes JSON on one line; absent and null are what otherwise says.
+// compact writes JSON on one line; absent and null become otherwise.
 func compact(raw json.RawMessage, otherwise string) string {
 	b := &bytes.Buffer{}
 	if json.Compact(b, raw) != nil || b.Len() == 0 || b.String() == "null" {
@@ -202,7 +202,7 @@ type hookDelete struct {
 	Yes   bool     `help:"Don't ask." short:"y"`
 }
 
-// Run asks, and deletes the hooks.
+// Run asks for confirmation and deletes the hooks.
 func (c *hookDelete) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {
@@ -239,7 +239,7 @@ type hookPause struct {
 	Until *deadline `help:"Resume it automatically then: a duration from now, such as 2h or 1d, or a time, such as '2026-01-31 08:00' (local)." placeholder:"WHEN"`
 }
 
-// Run pauses the hook, or those that flags choose.
+// Run pauses the hook, or those that flags select.
 func (c *hookPause) Run(ctx context.Context, a *app) error {
 	if c.Hook == "" && c.Until != nil {
 		return usage("--until: is for one hook")
@@ -264,7 +264,7 @@ func (c *hookPause) Run(ctx context.Context, a *app) error {
 
 type hookResume struct{ manyHooks }
 
-// Run resumes the hook, or those that flags choose.
+// Run resumes the hook, or those that flags select.
 func (c *hookResume) Run(ctx context.Context, a *app) error {
 	if c.Hook == "" {
 		return c.change(ctx, a, "Resume", client.Hooks.ResumeMany)
@@ -315,7 +315,7 @@ func (c *hookPreviewRetries) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// span writes two numbers of seconds as one duration, or as a range.
+// span formats two numbers of seconds as one duration, or as a range.
 func span(low, high float64) string {
 	from := time.Duration(low * float64(time.Second)).Round(time.Millisecond)
 	to := time.Duration(high * float64(time.Second)).Round(time.Millisecond)

@@ -18,12 +18,12 @@ type hookBacktest struct {
 	Since     moment   `help:"The earliest events: how long ago, such as 2h, or a time." default:"24h" placeholder:"WHEN"`
 }
 
-// Help says what happens.
+// Help describes what happens.
 func (c *hookBacktest) Help() string {
 	return "Nothing is saved or sent. It examines at most 10,000 events, the newest first."
 }
 
-// Run tries and shows.
+// Run runs the backtest and prints the result.
 func (c *hookBacktest) Run(ctx context.Context, a *app) error {
 	config, err := c.config(a)
 	if err != nil {

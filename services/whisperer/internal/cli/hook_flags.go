@@ -16,11 +16,13 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// hookFlags are the fields of a hook that both create and update take: --file, and a flag for each field that has one.
+// hookFlags are the fields of a hook that both create and update accept: --file, and a flag for each field that has
+// one.
 type hookFlags struct {
 	File string `help:"Take fields from a JSON file as the API has them (- for standard input); flags win over it." placeholder:"FILE"`
 
-	// Described is a pointer to a struct that has what was given, in the order of flagFields.
+	// Described points to a struct that is generated from the fields' descriptions; its fields are in the order of
+	// flagFields.
 	Described kong.Plugins `embed:""`
 }
 
@@ -33,7 +35,7 @@ func newHookFlags() hookFlags {
 			tag += fmt.Sprintf(` short:%q`, f.Flag.Short)
 		}
 		if f.Name == "secret_key" {
-			tag += ` xor:"secret"` // with --generate-secret
+			tag += ` xor:"secret"` // excludes --generate-secret
 		}
 		kind := reflect.TypeFor[*string]()
 		switch f.Kind {
@@ -48,7 +50,7 @@ func newHookFlags() hookFlags {
 	return hookFlags{Described: kong.Plugins{reflect.New(reflect.StructOf(members)).Interface()}}
 }
 
-// flagFields are the fields that have a flag.
+// flagFields returns the fields that have a flag.
 func flagFields() []webhook.Field {
 	return slices.DeleteFunc(slices.Clone(webhook.Fields()), func(f webhook.Field) bool { return f.Flag.Name == "" })
 }
@@ -81,7 +83,7 @@ func (c *hookFlags) fields(a *app) (client.HookFields, error) {
 	return f, nil
 }
 
-// flagValue is what a flag says of its field; nil where it was not given.
+// flagValue returns the value of a flag for its field, or nil if the flag was not given.
 func flagValue(a *app, f *webhook.Field, given reflect.Value) (any, error) {
 	if given.IsNil() {
 		return nil, nil //nolint:nilnil // not given
@@ -116,7 +118,7 @@ func flagValue(a *app, f *webhook.Field, given reflect.Value) (any, error) {
 	return nil, nil //nolint:nilnil // newHookFlags makes no others
 }
 
-// fromFile reads --file, refusing what is no field by name.
+// fromFile reads --file, and refuses unknown fields by name.
 func (c *hookFlags) fromFile(a *app, f *client.HookFields) error {
 	if c.File == "" {
 		return nil
@@ -137,7 +139,7 @@ func (c *hookFlags) fromFile(a *app, f *client.HookFields) error {
 	return nil
 }
 
-// sorted walks a map in the order of its keys.
+// sorted iterates over a map in the order of its keys.
 func sorted[V any](m map[string]V) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		for _, key := range slices.Sorted(maps.Keys(m)) {

@@ -31,12 +31,12 @@ type hookReplay struct {
 	replayFlags
 }
 
-// Help says what happens.
+// Help describes what happens.
 func (c *hookReplay) Help() string {
 	return "It counts first and asks. Replays keep their webhook-id and have the header X-Whisperer-Replay."
 }
 
-// Run counts, asks, begins the job and shows its progress.
+// Run counts, asks for confirmation, begins the job and shows its progress.
 func (c *hookReplay) Run(ctx context.Context, a *app) error {
 	from, to, err := rangeFlags{Since: c.Since, Until: c.Until}.times()
 	if err != nil {
@@ -65,7 +65,7 @@ type hookRecover struct {
 	replayFlags
 }
 
-// Help says what happens.
+// Help describes what happens.
 func (c *hookRecover) Help() string {
 	return "It sends deliveries that failed or ended when the hook was last disabled, and events published until it was active " +
 		"again. It counts first and asks."
@@ -113,7 +113,7 @@ func (c *hookRecover) Run(ctx context.Context, a *app) error {
 	return a.replay(ctx, server, id, fields, c.replayFlags)
 }
 
-// unsettled says from when on all that a hook missed can be recovered; empty once it can.
+// unsettled returns the time from which on everything that a hook missed can be recovered, or "" if that has passed.
 func unsettled(r api.Recovery) string {
 	if r.CompleteFrom == nil || !time.Now().Before(*r.CompleteFrom) {
 		return ""
@@ -121,14 +121,14 @@ func unsettled(r api.Recovery) string {
 	return ", which can be recovered from " + date(*r.CompleteFrom) + " on"
 }
 
-// replayFlags are those of every command that begins a replay.
+// replayFlags are the flags of every command that begins a replay.
 type replayFlags struct {
 	DryRun bool `help:"Only count."`
 	Yes    bool `help:"Don't ask." short:"y"`
 	Detach bool `help:"Don't wait for the end; whisperer job watch shows the progress."`
 }
 
-// replay counts, asks, begins the job and shows its progress.
+// replay counts, asks for confirmation, begins the job and shows its progress.
 func (a *app) replay(ctx context.Context, server *client.Client, hook uuid.UUID, fields client.ReplayFields, flags replayFlags) error {
 	counted, err := server.Hooks.Replay(ctx, hook, fields)
 	if err != nil {
@@ -157,13 +157,14 @@ func (a *app) replay(ctx context.Context, server *client.Client, hook uuid.UUID,
 	return a.watchJob(ctx, server, *j.ID)
 }
 
-// errNoReason says what the audit log needs.
+// errNoReason says that the audit log needs a reason.
 var errNoReason = usage("--reason: say what the replay is for")
 
-// errDeclined says that a person said no.
+// errDeclined says that the person answered no.
 var errDeclined = errors.New("nothing was done")
 
-// confirm asks a yes-or-no question on standard error, unless yes was given. Where nobody can answer it is a usage error.
+// confirm asks a yes-or-no question on standard error, unless yes is set. If nobody can answer, it returns a usage
+// error.
 func (a *app) confirm(yes bool, question string) error {
 	if yes {
 		return nil

@@ -12,7 +12,7 @@ type hookStats struct {
 	hookArg
 }
 
-// Run counts and shows.
+// Run fetches and prints the statistics.
 func (c *hookStats) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
@@ -40,8 +40,8 @@ func outcomes(d api.OutcomeCounts) string {
 		d.Total, d.Delivered, d.Waiting, d.Parked, d.Dead, d.Cancelled, d.Superseded)
 }
 
-// success is the part that was delivered of what is to be delivered, as the console counts it: what waits is not. It is to be written
-// behind the outcomes.
+// success returns the share of deliveries that were delivered, as the console computes it: waiting ones do not count
+// as delivered. It is printed after the outcomes.
 func success(d api.OutcomeCounts) string {
 	wanted := d.Delivered + d.Waiting + d.Parked + d.Dead
 	if wanted == 0 {

@@ -18,10 +18,10 @@ type hookTest struct {
 	Data      string `help:"The event's data: JSON, @FILE or - (default: the type's example)." placeholder:"JSON"`
 }
 
-// errTestFailed makes the exit code; what failed was printed.
+// errTestFailed only sets the exit code; the failure has been printed.
 var errTestFailed = errors.New("the receiver did not accept the test")
 
-// Run sends a test event to the hook and prints the receiver's answer.
+// Run sends a test event to the hook and prints the receiver's response.
 func (c *hookTest) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
@@ -40,7 +40,7 @@ func (c *hookTest) Run(ctx context.Context, a *app) error {
 	return a.reportTest(&result)
 }
 
-// reportTest prints what became of a test, and fails where the receiver did not take it.
+// reportTest prints the result of a test, and returns an error if the receiver did not accept it.
 func (a *app) reportTest(result *api.TestResult) error {
 	if err := a.printTest(result); err != nil {
 		return err

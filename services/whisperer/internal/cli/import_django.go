@@ -32,14 +32,14 @@ type importDjangoCommand struct {
 	MasterKey    string   `help:"The services' master key." env:"WHISPERER_MASTER_KEY" required:"" placeholder:"KEY"`
 }
 
-// Help says how the dump is made and what happens to what is there.
+// Help describes how to make the dump, and what happens to existing hooks.
 func (c *importDjangoCommand) Help() string {
 	return "The dump is from `manage.py dumpdata whisperer.webhook` or `pg_dump --data-only --table whisperer_webhook`.\n" +
 		"Hooks keep their secrets, times and, if they are UUIDs, ids. Running it again is harmless: existing hooks are not\n" +
 		"changed. Exit code 1 if a hook could not be imported; the others are."
 }
 
-// What is done with a row.
+// What was done with a row.
 const (
 	rowImported  = "imported"
 	rowUnchanged = "unchanged"
@@ -47,7 +47,7 @@ const (
 	rowRefused   = "refused"
 )
 
-// importedRow is what was done with a row of the dump, and why.
+// importedRow says what was done with a row of the dump, and why.
 type importedRow struct {
 	PK        string    `json:"pk"`
 	ID        uuid.UUID `json:"id"`
@@ -57,14 +57,14 @@ type importedRow struct {
 	Notes     []string  `json:"notes,omitempty"`
 }
 
-// importer judges and stores rows.
+// importer checks and stores rows.
 type importer struct {
 	*importDjangoCommand
 
 	db     *store.DB
 	tenant string
 	urls   egress.Policy
-	types  []string // known ones
+	types  []string // known types
 	taken  map[string]uuid.UUID
 }
 
@@ -126,7 +126,7 @@ func (c *importDjangoCommand) read(a *app) ([]django.Row, error) {
 	return rows, nil
 }
 
-// prepare sees to the tenant and asks for the types that are known.
+// prepare creates the tenant if necessary, and looks up the known types.
 func (i *importer) prepare(ctx context.Context) error {
 	if err := i.db.Ready(ctx); err != nil {
 		return err
@@ -151,7 +151,7 @@ func (i *importer) prepare(ctx context.Context) error {
 
 const importActor = store.Actor("import-django")
 
-// take takes one row over, or says why not; the error is one of the database.
+// take imports one row, or says why it was not imported; the error is a database error.
 func (i *importer) take(ctx context.Context, r *django.Row) (importedRow, error) {
 	h, notes, err := r.Hook(i.tenant, webhook.Format(i.Format))
 	done := importedRow{PK: r.PK, ID: h.ID, EventType: r.EventType, TargetURL: r.TargetURL, Notes: notes, Done: rowRefused}
@@ -234,7 +234,7 @@ func (i *importer) store(ctx context.Context, h webhook.Hook, done importedRow) 
 	return done, err
 }
 
-// holder is the stored hook that has the target and the types already.
+// holder returns the stored hook that already has this target and these types.
 func (i *importer) holder(ctx context.Context, h *webhook.Hook) (uuid.UUID, bool, error) {
 	hooks, _, err := i.db.Hooks.List(ctx, i.tenant, store.HookFilter{TargetURL: h.TargetURL, EventType: h.EventTypes[0]}, store.Page{Limit: 250})
 	for n := range hooks {

@@ -64,7 +64,7 @@ type jobArg struct {
 	Job string `arg:"" help:"The job: its id, or the start of it."`
 }
 
-// find makes the client and looks the job up.
+// find returns a client and looks up the job.
 func (c *jobArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, error) {
 	server, err := a.client()
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *jobArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, e
 	return server, id, err
 }
 
-// do calls the API and shows the job that it answers.
+// do calls the API and prints the job that it returns.
 func (c *jobArg) do(ctx context.Context, a *app, call func(client.Jobs, context.Context, uuid.UUID) (api.Job, error)) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
@@ -151,10 +151,11 @@ func (c *jobWatch) Run(ctx context.Context, a *app) error {
 	return a.watchJob(ctx, server, id)
 }
 
-// jobPoll is how often a job is asked for while it is watched.
+// jobPoll is the polling interval of a watched job.
 const jobPoll = 300 * time.Millisecond
 
-// watchJob shows a progress bar until the job has ended, then the job. It fails where the job did not complete.
+// watchJob shows a progress bar until the job has ended, and then the job. It returns an error if the job did not
+// complete.
 func (a *app) watchJob(ctx context.Context, server *client.Client, id uuid.UUID) error {
 	bar := a.progress("deliveries")
 	defer bar.end()

@@ -14,7 +14,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
 
-// A replay takes what is at least a minute old: here an API that answers as ours does goes through a job in no time.
+// A replay only takes events that are at least a minute old, so this imitates the API with a job that progresses at
+// once.
 func replaying(t *testing.T, end string) string {
 	t.Helper()
 	const id = "01900000-0000-7000-8000-000000000001"

@@ -35,7 +35,7 @@ type setAsideList struct {
 	Limit int `help:"Print at most this many." default:"100"`
 }
 
-// setAsideEntry is one entry as --json has it.
+// setAsideEntry is an entry in the output of --json.
 type setAsideEntry struct {
 	Number      uint64    `json:"number"`
 	What        string    `json:"what"`
@@ -79,12 +79,12 @@ type setAsidePutBack struct {
 	All     bool     `help:"Put everything back."`
 }
 
-// Help says what happens.
+// Help describes what happens.
 func (c *setAsidePutBack) Help() string {
 	return "Entries that PostgreSQL now accepts are recorded; the others stay set aside. Running it again is harmless."
 }
 
-// Run records the entries that were set aside.
+// Run puts back the entries that were set aside.
 func (c *setAsidePutBack) Run(ctx context.Context, a *app) error {
 	if c.All == (len(c.Numbers) > 0) {
 		return usage("give numbers, or --all")

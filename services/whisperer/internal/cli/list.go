@@ -14,7 +14,7 @@ type dataFlags struct {
 	DataText     string `help:"Only those with this text in their event's data; needs --since, too." placeholder:"TEXT"`
 }
 
-// take collects at most so many of a list; it is never nil, so that JSON has a list.
+// take collects at most limit elements. It never returns nil, so that JSON shows a list.
 func take[T any](list iter.Seq2[T, error], limit int) ([]T, error) {
 	taken := []T{}
 	if limit < 1 {

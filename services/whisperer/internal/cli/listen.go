@@ -36,7 +36,7 @@ type listenCommand struct {
 	Count     int           `help:"Stop after this many webhooks." placeholder:"N"`
 }
 
-// Help says what a target URL can ask for.
+// Help describes what a target URL can ask for.
 func (c *listenCommand) Help() string {
 	return "A hook's own target URL can ask for an answer, too, by status, delay, error, fail-first and retry-after:\n" +
 		"http://127.0.0.1:9000/shop?status=503&delay=2s&fail-first=3\n\n" +
@@ -61,7 +61,7 @@ func (c *listenCommand) behaviour() (receiver.Behaviour, error) {
 	return b, nil
 }
 
-// keys are the secrets and public keys that were given.
+// keys returns the given secrets and public keys.
 func (c *listenCommand) keys() (keys []signature.VerifyKey, err error) {
 	for _, s := range c.Secret {
 		key, err := signature.ParseVerifyKey(s)
@@ -129,14 +129,14 @@ func (c *listenCommand) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
-// listenEnd is how long answers under way may take when the listener ends.
+// listenEnd is how long responses in progress may take when the listener stops.
 const listenEnd = 250 * time.Millisecond
 
 func end(server *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), listenEnd)
 	defer cancel()
 	if server.Shutdown(ctx) != nil {
-		_ = server.Close() // the answers are late
+		_ = server.Close() // responses took too long
 	}
 }
 
@@ -160,7 +160,7 @@ func (c *listenCommand) counted(seen func(*receiver.Received), enough func()) fu
 	}
 }
 
-// received is a webhook as --json has it, one object on each line.
+// received is a webhook in the output of --json, one object per line.
 type received struct {
 	At         time.Time        `json:"at"`
 	Path       string           `json:"path"`
@@ -170,9 +170,9 @@ type received struct {
 	Attempt    int              `json:"attempt"`
 	Replay     bool             `json:"replay"`
 	Signature  receiver.Verdict `json:"signature"`
-	// SignatureError says what is wrong with it.
+	// SignatureError says what is wrong with the signature.
 	SignatureError string `json:"signature_error,omitempty"`
-	// Status is 0 where Error happened instead of an answer.
+	// Status is 0 if Error happened instead of a response.
 	Status  int            `json:"status"`
 	Error   receiver.Fault `json:"error,omitempty"`
 	Headers http.Header    `json:"headers"`
@@ -182,7 +182,7 @@ type received struct {
 	URL  string     `json:"url,omitempty"`
 }
 
-// jsonOf is a webhook as --json has it.
+// jsonOf returns a webhook for the output of --json.
 func jsonOf(r *receiver.Received) received {
 	return received{
 		At: r.At.UTC(), Path: r.Path, DeliveryID: r.DeliveryID, EventID: r.EventID, EventType: r.EventType, Attempt: r.Attempt, Replay: r.Replay,
@@ -204,7 +204,7 @@ func (c *listenCommand) seen(a *app) func(*receiver.Received) {
 	return func(r *receiver.Received) { c.show(p, r, r.Path) }
 }
 
-// show prints a webhook; hook is what stands in the column of that name.
+// show prints a webhook; hook is the content of the column of that name.
 func (c *listenCommand) show(p *receiver.Printer, r *receiver.Received, hook string) {
 	line := receiver.Line{
 		At: r.At, EventType: r.EventType, Hook: hook, Attempt: r.Attempt, Status: r.Answer.Status, Fault: r.Answer.Fault,

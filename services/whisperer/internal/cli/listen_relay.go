@@ -19,19 +19,21 @@ import (
 )
 
 const (
-	// relayQueue is how many copies wait for what --forward answers; more are dropped, so that the API need not wait.
+	// relayQueue is how many copies wait for --forward; further ones are dropped, so that the API does not have to
+	// wait.
 	relayQueue = 256
-	// A connection that ended is made again after relayAgain, and after twice as long each time that fails, up to relayAgainMost.
+	// A broken connection is re-established after relayAgain. After each failure the delay doubles, up to
+	// relayAgainMost.
 	relayAgain, relayAgainMost = 250 * time.Millisecond, 5 * time.Second
-	// noWorker is after how long it is said that no worker has answered.
+	// noWorker is the time after which the command reports that no worker has answered.
 	noWorker = 5 * time.Second
-	// installationKeys is what --jwks names the tenant's own key set by.
+	// installationKeys is the value of --jwks for the tenant's own key set.
 	installationKeys = "installation"
-	// hiddenValue stands for a header value that is the integrator's.
+	// hiddenValue replaces the integrator's header values.
 	hiddenValue = "[hidden]"
 )
 
-// keySet is what --jwks says; nil for none. A relay looks for the tenant's own keys by itself.
+// keySet returns the key set of --jwks, or nil for none. A relay finds the tenant's own keys without it.
 func (c *listenCommand) keySet(ctx context.Context, a *app) (*receiver.KeySet, error) {
 	at := c.JWKS
 	switch {
@@ -64,7 +66,7 @@ func (c *listenCommand) keySet(ctx context.Context, a *app) (*receiver.KeySet, e
 	return set, nil
 }
 
-// relay is a command with --relay that runs.
+// relay is a running command with --relay.
 type relay struct {
 	app     *app
 	api     *client.Client
@@ -74,17 +76,17 @@ type relay struct {
 	forward func(context.Context, *receiver.Received) receiver.Answer
 	show    func(*relayed)
 	queue   chan *relayed
-	// names are those of hooks, or what stands for them.
+	// names are the hooks' names, or what replaces them.
 	names map[uuid.UUID]string
 
 	saying sync.Mutex
 
 	mu      sync.Mutex
-	workers map[string]bool // that have said that they tell of their requests
-	dropped int             // since --forward was too slow
+	workers map[string]bool // workers that have announced copies of their requests
+	dropped int             // because --forward was too slow
 }
 
-// relayed is a copy that came.
+// relayed is a received copy.
 type relayed struct {
 	*receiver.Received
 
@@ -131,7 +133,7 @@ func (c *listenCommand) relay(ctx context.Context, a *app) error {
 	return err
 }
 
-// shown prints, as what listens here does, and counts.
+// shown returns a function that prints a copy like a received webhook, and counts it.
 func (c *listenCommand) shown(a *app, enough func()) func(*relayed) {
 	var show func(*relayed)
 	if a.asJSON() {
@@ -157,14 +159,14 @@ func (c *listenCommand) shown(a *app, enough func()) func(*relayed) {
 	}
 }
 
-// say writes a line for people.
+// say prints a line for people.
 func (r *relay) say(format string, args ...any) {
 	r.saying.Lock()
 	defer r.saying.Unlock()
 	fmt.Fprintf(r.app.Err, format+"\n", args...)
 }
 
-// follow listens, and again when the connection has ended.
+// follow connects to the API, and reconnects when the connection has ended.
 func (r *relay) follow(ctx context.Context) error {
 	r.say("copying what is sent to receivers from %s (ctrl-c to stop)", r.api.URL())
 	alone := time.AfterFunc(noWorker, r.nobody)
@@ -197,7 +199,7 @@ func (r *relay) follow(ctx context.Context) error {
 	}
 }
 
-// nobody says that there may be nothing to come.
+// nobody warns that there may be no copies because no worker has answered.
 func (r *relay) nobody() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -206,7 +208,7 @@ func (r *relay) nobody() {
 	}
 }
 
-// take looks at a message. It never waits: whoever does not read is dropped by the API.
+// take handles a message. It must not block, because the API drops slow readers.
 func (r *relay) take(ctx context.Context, m *api.RelayMessage) {
 	switch {
 	case m.Worker != "":
@@ -236,7 +238,7 @@ func (r *relay) take(ctx context.Context, m *api.RelayMessage) {
 	}
 }
 
-// read makes of a copy what would have come here.
+// read converts a copy into the webhook that would have been received here.
 func (r *relay) read(ctx context.Context, m *api.RelayedRequest) (*relayed, error) {
 	req, err := http.NewRequestWithContext(ctx, m.Method, m.URL, http.NoBody)
 	if err != nil {
@@ -251,7 +253,7 @@ func (r *relay) read(ctx context.Context, m *api.RelayedRequest) (*relayed, erro
 	return got, nil
 }
 
-// work verifies, forwards and shows copies one after the other, in the order in which they came.
+// work verifies, forwards and prints copies one after the other, in the order of their arrival.
 func (r *relay) work(ctx context.Context) {
 	for {
 		select {
@@ -273,7 +275,7 @@ func (r *relay) work(ctx context.Context) {
 	}
 }
 
-// settle finds out what stands beside a copy: whether its signature is right, and what was answered, here or by the receiver.
+// settle determines whether a copy's signature is right, and the response, from --forward or from the receiver.
 func (r *relay) settle(ctx context.Context, got *relayed) {
 	m := got.request
 	if got.Answer.Fault = receiver.Fault(m.ErrorClass); m.Status != nil {
@@ -302,7 +304,7 @@ func (r *relay) settle(ctx context.Context, got *relayed) {
 	}
 }
 
-// nameOf is what a hook is called, or the beginning of its id.
+// nameOf returns a hook's name, or the beginning of its id.
 func (r *relay) nameOf(ctx context.Context, id uuid.UUID) string {
 	name, known := r.names[id]
 	if !known {

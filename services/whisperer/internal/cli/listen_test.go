@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
 
-// listen runs the command and returns where it listens, and a function that interrupts it and returns what it printed.
+// listen runs the command. It returns the address, and a function that interrupts it and returns what it printed.
 func listen(t *testing.T, args ...string) (url string, stop func() string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -32,7 +32,7 @@ func listen(t *testing.T, args ...string) (url string, stop func() string) {
 	require.True(t, lines.Scan())
 	url = strings.Fields(lines.Text())[2]
 	go func() {
-		for lines.Scan() { // what is said later is not read
+		for lines.Scan() { // later output is not read
 		}
 	}()
 	return url, func() string {

@@ -24,7 +24,7 @@ func (c *manualCommand) Run(a *app) error {
 	return err
 }
 
-// exitCodes are what --help and the manual say of them.
+// exitCodes describes the exit codes for --help and the manual.
 var exitCodes = [...]struct {
 	code    int
 	meaning string
@@ -39,7 +39,7 @@ var exitCodes = [...]struct {
 	{exitDiffers, "differs (sync --check, reconcile)"},
 }
 
-// leaves are the commands that do something, with their whole names, in the order of the help.
+// leaves calls do for each command that does something, with its full name, in the order of the help.
 func leaves(node *kong.Node, path string, do func(path string, leaf *kong.Node)) {
 	for _, child := range node.Children {
 		if child.Hidden {
@@ -54,7 +54,7 @@ func leaves(node *kong.Node, path string, do func(path string, leaf *kong.Node))
 	}
 }
 
-// usageLine is how a command is called.
+// usageLine returns a command's usage.
 func usageLine(path string, leaf *kong.Node) string {
 	words := []string{"whisperer", path}
 	for _, arg := range leaf.Positional {
@@ -83,7 +83,7 @@ func visible(flags []*kong.Flag) []*kong.Flag {
 	return shown
 }
 
-// spelled is a flag with its value's name.
+// spelled returns a flag with the name of its value.
 func spelled(f *kong.Flag) string {
 	text := "--" + f.Name
 	if f.Short != 0 {
@@ -95,7 +95,7 @@ func spelled(f *kong.Flag) string {
 	return text
 }
 
-// meaning is a flag's or argument's help, with its default and its variable.
+// meaning returns the help of a flag or argument, with its default and its variable.
 func meaning(v *kong.Value) string {
 	text := strings.TrimSpace(v.Help)
 	if v.HasDefault && v.Default != "" && v.Default != "0s" && v.Default != "false" && !strings.Contains(text, "default") {
@@ -146,7 +146,7 @@ func flagTable(out io.Writer, flags []*kong.Flag) {
 	}
 }
 
-// cell keeps a text in its cell, and words in angle brackets from being taken for HTML.
+// cell escapes a text for a table cell, so that words in angle brackets are not taken for HTML.
 func cell(s string) string {
 	return strings.NewReplacer("|", "\\|", "\n", " ", "<", "&lt;", ">", "&gt;").Replace(s)
 }
@@ -156,7 +156,7 @@ func firstParagraph(text string) string {
 	return first
 }
 
-// manPage writes the page in man(7)'s macros.
+// manPage writes the page with man(7)'s macros.
 func manPage(out io.Writer, model *kong.Application) {
 	fmt.Fprintf(out, ".TH WHISPERER 1 \"\" \"Whisperer\" \"User Commands\"\n.SH NAME\nwhisperer \\- webhooks of an order management system\n")
 	fmt.Fprintf(out, ".SH SYNOPSIS\n.B whisperer\n.I command\n[\\fIflags\\fR]\n.SH DESCRIPTION\n%s\n", roff(firstParagraph(model.Help)))
@@ -186,7 +186,7 @@ func manFlags(out io.Writer, flags []*kong.Flag) {
 	}
 }
 
-// roff keeps a text from being taken for requests.
+// roff escapes a text, so that it is not taken for requests.
 func roff(s string) string {
 	lines := strings.Split(strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s), "\n")
 	for i, line := range lines {

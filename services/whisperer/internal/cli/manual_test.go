@@ -39,7 +39,7 @@ func TestManPageIsOne(t *testing.T) {
 	require.Contains(t, page, ".SS whisperer hook replay [<hook>] [flags]\n")
 	require.Contains(t, page, "\n.B \\-\\-dry\\-run\n")
 	if _, err := exec.LookPath("man"); err != nil {
-		return // it cannot be rendered here
+		return // cannot be rendered here
 	}
 	file := t.TempDir() + "/whisperer.1"
 	require.NoError(t, os.WriteFile(file, []byte(page), 0o600))

@@ -43,7 +43,7 @@ func (c *migrateStatus) Run(ctx context.Context, a *app) error {
 	return a.printMigrations(list, "there are no migrations")
 }
 
-// migration is a migration as --json has it.
+// migration is a migration in the output of --json.
 type migration struct {
 	Version int64  `json:"version"`
 	Name    string `json:"name"`

@@ -33,7 +33,7 @@ type migrateStreams struct {
 	Adopt bool `help:"Take over the streams of another installation, after its database was replaced."`
 }
 
-// Help says when it is needed.
+// Help describes when it is needed.
 func (c *migrateStreams) Help() string {
 	return "Services create streams from their settings and leave them alone afterwards, so that an operator's changes stay. Give this\n" +
 		"command the services' environment: it lists what differs, and changes it with --apply.\n" +
@@ -41,7 +41,7 @@ func (c *migrateStreams) Help() string {
 		"hands the streams over; stop the other installation's services first. A database restored from its own backup does not need this."
 }
 
-// setting is a difference as --json has it.
+// setting is a difference in the output of --json.
 type setting struct {
 	Stream  string `json:"stream"`
 	Setting string `json:"setting"`
@@ -50,7 +50,7 @@ type setting struct {
 	Changed bool   `json:"changed"`
 }
 
-// Run shows, and changes.
+// Run shows the differences, and applies the settings.
 func (c *migrateStreams) Run(ctx context.Context, a *app) error {
 	nats, err := c.connect(ctx, a)
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *migrateStreams) Run(ctx context.Context, a *app) error {
 	return errors.Join(a.printSettings(list), err)
 }
 
-// connect connects as a program of the installation does.
+// connect connects like a program of the installation.
 func (c *migrateStreams) connect(ctx context.Context, a *app) (*bus.Bus, error) {
 	db, err := store.Open(c.DatabaseURL, 1, nil)
 	if err != nil {

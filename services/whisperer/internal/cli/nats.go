@@ -22,13 +22,13 @@ type natsPermissions struct {
 	Namespace bus.Namespace `help:"Namespace of the installation's subjects and streams, as configured in the services." env:"WHISPERER_NAMESPACE" placeholder:"NAME"`
 }
 
-// Help says how to use what it prints.
+// Help describes how to use the output.
 func (c *natsPermissions) Help() string {
 	return "The output is for nats-server's configuration file (include); passwords are variables of the server's\n" +
 		"environment. With --json it is a list for JWTs: exports and imports are account claims, permissions user claims."
 }
 
-// natsAccount is an account of NATS, in the words of JWT claims.
+// natsAccount is a NATS account, with the names of JWT claims.
 type natsAccount struct {
 	Account string       `json:"account"`
 	Streams bool         `json:"jetstream,omitempty"`
@@ -64,10 +64,10 @@ type natsImport struct {
 	From    string `json:"from"`
 }
 
-// ours is the account that has the streams.
+// ours is the name of the account with the streams.
 const ours = "WHISPERER"
 
-// Run prints a configuration of NATS with the permissions of each program.
+// Run prints a NATS configuration with the permissions of each program.
 func (c *natsPermissions) Run(a *app) error {
 	if a.Tenant != "" || len(c.Tenants) == 0 {
 		c.Tenants = slices.Insert(c.Tenants, 0, cmp.Or(a.Tenant, webhook.DefaultTenant))
@@ -107,7 +107,7 @@ func permissionsOf(access bus.Access) natsRights {
 	return natsRights{natsSubjects{access.Publish, access.DenyPublish}, natsSubjects{Allow: access.Subscribe}}
 }
 
-// passwordVariable is where nats-server finds the password of a user.
+// passwordVariable returns the variable from which nats-server reads a user's password.
 func passwordVariable(user string) string {
 	return "NATS_PASSWORD_" + strings.ToUpper(strings.ReplaceAll(user, "-", "_"))
 }
@@ -160,7 +160,7 @@ func quoted(subjects []string) string {
 	return "[" + strings.Join(list, ", ") + "]"
 }
 
-// natsCredentials are those that the services' variables say.
+// natsCredentials returns the credentials in the services' variables.
 func natsCredentials(environ []string) (bus.Credentials, error) {
 	type config struct {
 		NATS bus.Credentials `envPrefix:"NATS_"`
@@ -172,7 +172,7 @@ func natsCredentials(environ []string) (bus.Credentials, error) {
 	return c.NATS, c.NATS.Validate()
 }
 
-// natsVariables are the variables of the environment that say as whom to connect to NATS.
+// natsVariables returns the environment variables with NATS credentials.
 func natsVariables(environ []string) (list []string) {
 	for _, variable := range environ {
 		if strings.HasPrefix(variable, daemon.Prefix+"NATS_") && !strings.HasPrefix(variable, daemon.Prefix+"NATS_URL=") {

@@ -20,7 +20,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
 
-// printed is what a command prints.
+// printed returns what a command prints.
 func printed(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, problems bytes.Buffer
@@ -29,7 +29,7 @@ func printed(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// guarded is a nats-server with the accounts that the command prints, where each user's password is its name.
+// guarded starts a nats-server with the accounts that the command prints. Each user's password is its name.
 func guarded(t *testing.T) string {
 	t.Helper()
 	config := printed(t, "nats", "permissions", "acme", "beta")
@@ -66,7 +66,7 @@ func orders(n int) []publisher.Event {
 	return list
 }
 
-// messages counts what is in the streams.
+// messages counts the messages in each stream.
 func messages(t *testing.T, b *bus.Bus) map[string]uint64 {
 	t.Helper()
 	list, err := b.Streams().States(t.Context())
@@ -137,7 +137,7 @@ func TestAPublisherCanDoNothingButPublishEventsOfItsTenant(t *testing.T) {
 	for _, subject := range forbidden {
 		require.False(t, u.IsAnswered(subject, "{}"), subject)
 	}
-	// What an answer goes to is not checked against permissions, but it stays in the account.
+	// Reply subjects are not checked against permissions, but a reply stays within the account.
 	for _, reply := range []string{"ledger.facts", "retry.due." + hook.String(), "oms.beta.order.created", "own.acme.hook.disabled"} {
 		u.Send("oms.acme.order.created", reply, `{"data":1}`)
 	}
@@ -150,7 +150,7 @@ func TestAPublisherCanDoNothingButPublishEventsOfItsTenant(t *testing.T) {
 	}
 	for _, subject := range []string{">", "oms.>", "oms.beta.>", "ledger.>", "retry.>", "own.>", "*.acme.>", bus.ProgramInbox + ".>", "whisperer.callback.beta.>", "$JS.EVENT.>"} {
 		if strings.HasPrefix(subject, "_INBOX.") {
-			continue // it may, in its account, where nobody else is
+			continue // allowed within its account, where nobody else is
 		}
 		require.False(t, u.MayListen(subject), subject)
 	}
@@ -179,7 +179,7 @@ func TestProgramsCannotDestroyStreams(t *testing.T) {
 	for _, subject := range []string{">", "oms.>", "_INBOX.>"} {
 		require.False(t, u.MayListen(subject), subject)
 	}
-	// Nor can whoever may do everything by mistake, except where our own work needs it.
+	// Even a user with all permissions cannot do it by mistake, except where our own programs need it.
 	operator := testenv.NATSAs(t, url, "operator", "operator")
 	for subject, body := range map[string]string{
 		"$JS.API.STREAM.PURGE.LEDGER": "", "$JS.API.STREAM.MSG.DELETE.LEDGER": `{"seq":1}`,

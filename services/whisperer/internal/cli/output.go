@@ -13,7 +13,7 @@ import (
 	"github.com/itchyny/gojq"
 )
 
-// print writes v as JSON where --json or --jq was given, else the table that fill fills.
+// print writes v as JSON if --json or --jq was given, and otherwise the table that fill fills.
 func (a *app) print(v any, fill func(*table)) error {
 	switch {
 	case a.CSV && (a.asJSON() || a.NDJSON), a.NDJSON && a.asJSON():
@@ -45,7 +45,7 @@ func (a *app) print(v any, fill func(*table)) error {
 	return t.write(a.Out, width)
 }
 
-// encodeLines writes the entries of a list as JSON, one to a line.
+// encodeLines writes the elements of a list as JSON, one per line.
 func (a *app) encodeLines(v any) error {
 	list := reflect.ValueOf(v)
 	if list.Kind() != reflect.Slice {
@@ -61,10 +61,10 @@ func (a *app) encodeLines(v any) error {
 	return nil
 }
 
-// asJSON reports whether programs read what is printed.
+// asJSON reports whether the output is for programs.
 func (a *app) asJSON() bool { return a.JSON || a.JQ != "" }
 
-// encode writes v as JSON, or what --jq makes of it: texts as they are, all else as JSON, one to a line.
+// encode writes v as JSON, or the results of --jq: strings unquoted, and anything else as JSON, one per line.
 func (a *app) encode(v any, indent string) error {
 	e := json.NewEncoder(a.Out)
 	e.SetEscapeHTML(false)
@@ -82,7 +82,7 @@ func (a *app) encode(v any, indent string) error {
 	}
 	var input any
 	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber() // keeps the digits
+	d.UseNumber() // keeps the notation of numbers
 	if err := d.Decode(&input); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
@@ -104,7 +104,7 @@ func (a *app) encode(v any, indent string) error {
 	}
 }
 
-// oneLine keeps stored text from breaking a table or steering the terminal.
+// oneLine prevents stored text from breaking a table or controlling the terminal.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
@@ -114,7 +114,7 @@ func oneLine(s string) string {
 	}, s)
 }
 
-// dateLayout is how tables show times, which are UTC.
+// dateLayout is the format of times in tables, in UTC.
 const dateLayout = "2006-01-02 15:04:05Z"
 
 func date(t time.Time) string { return t.UTC().Format(dateLayout) }
@@ -126,7 +126,7 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// readJSON reads a flag's JSON: as it stands, from a file (@name) or from standard input (-).
+// readJSON reads the JSON of a flag: the value itself, a file (@name) or standard input (-).
 func (a *app) readJSON(flag, value string) (json.RawMessage, error) {
 	raw := []byte(value)
 	var err error

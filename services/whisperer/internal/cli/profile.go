@@ -16,7 +16,7 @@ type profileCommand struct {
 	Remove profileRemove `cmd:"" help:"Remove a profile."`
 }
 
-// profile is where an installation is, and who talks to it.
+// profile is the address of an installation, with credentials.
 type profile struct {
 	URL    string `json:"url"`
 	Token  string `json:"token,omitempty"`
@@ -25,7 +25,7 @@ type profile struct {
 
 var profileName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
-// profilesFile is where profiles are kept: whisperer/profiles.json in $XDG_CONFIG_HOME, else in ~/.config.
+// profilesFile returns the file with the profiles: whisperer/profiles.json in $XDG_CONFIG_HOME, or else in ~/.config.
 func (a *app) profilesFile() (string, error) {
 	if dir, ok := a.env("XDG_CONFIG_HOME"); ok {
 		return filepath.Join(dir, "whisperer", "profiles.json"), nil
@@ -55,7 +55,7 @@ func (a *app) profiles() (map[string]profile, error) {
 	return all, nil
 }
 
-// keep writes the profiles into a file that only its owner can read, as there are tokens in it.
+// keep writes the profiles to a file that only its owner can read, because it contains tokens.
 func (a *app) keep(all map[string]profile) error {
 	file, err := a.profilesFile()
 	if err != nil {
@@ -78,7 +78,7 @@ func (a *app) keep(all map[string]profile) error {
 	return nil
 }
 
-// useProfile fills in what the chosen profile says and neither flags nor variables do.
+// useProfile sets what neither flags nor variables set from the chosen profile.
 func (a *app) useProfile() error {
 	if a.Profile == "" {
 		return nil
@@ -92,7 +92,7 @@ func (a *app) useProfile() error {
 		return usage("--profile: there is no %s; see `whisperer profile list`", a.Profile)
 	}
 	if a.URL != "" && a.URL != p.URL {
-		p.Token = "" // a token is for one installation
+		p.Token = "" // a token only fits its own installation
 	}
 	a.URL, a.Token, a.Tenant = firstText(a.URL, p.URL), firstText(a.Token, p.Token), firstText(a.Tenant, p.Tenant)
 	return nil
@@ -102,14 +102,14 @@ type profileAdd struct {
 	Name string `arg:"" help:"a-z, 0-9, _ and -, such as prod; an existing profile is replaced."`
 }
 
-// Help shows how.
+// Help shows how to use it.
 func (c *profileAdd) Help() string {
 	return "whisperer profile add prod --url https://whisperer.example.com --token \"$TOKEN\"\n" +
 		"whisperer --profile prod hook list\n" +
 		"WHISPERER_PROFILE selects one, too. Flags and variables override a profile. Only you can read the file."
 }
 
-// Run writes the profile into the file, in the place of one that has its name.
+// Run adds the profile to the file. It replaces one of the same name.
 func (c *profileAdd) Run(a *app) error {
 	if !profileName.MatchString(c.Name) {
 		return usage("<name>: must be 1 to 63 of a-z, 0-9, _ and -, and not begin with _ or -")
@@ -134,7 +134,7 @@ func (c *profileAdd) Run(a *app) error {
 
 type profileList struct{}
 
-// Run prints what the profiles say, but for their tokens.
+// Run prints the profiles without their tokens.
 func (c *profileList) Run(a *app) error {
 	all, err := a.profiles()
 	if err != nil {
@@ -162,7 +162,7 @@ type profileRemove struct {
 	Name string `arg:"" help:"The profile."`
 }
 
-// Run takes the profile out of the file.
+// Run removes the profile from the file.
 func (c *profileRemove) Run(a *app) error {
 	all, err := a.profiles()
 	if err != nil {

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// barWidth is how many characters a full bar has.
+// barWidth is the width of a full bar in characters.
 const barWidth = 30
 
-// progress shows how far something is, on one line of the standard error stream that is written again and again. Where that is
-// no terminal it shows nothing.
+// progress shows a progress bar on one line of the standard error stream, which it rewrites. If that is not a
+// terminal it shows nothing.
 type progress struct {
 	out   io.Writer
 	live  bool
@@ -24,7 +24,7 @@ func (a *app) progress(what string) *progress {
 	return &progress{out: a.Err, live: a.Live, what: what, begin: time.Now()}
 }
 
-// set shows done of total. A total of 0 is done with.
+// set shows done of total. A total of 0 counts as complete.
 func (p *progress) set(done, total int, note string) {
 	if !p.live {
 		return
@@ -46,7 +46,7 @@ func (p *progress) set(done, total int, note string) {
 	p.shown = true
 }
 
-// end leaves the line. It may be called twice.
+// end finishes the line. It may be called repeatedly.
 func (p *progress) end() {
 	if p.shown {
 		fmt.Fprintln(p.out)

@@ -33,17 +33,17 @@ type reconcileCommand struct {
 	Yes          bool     `help:"Don't ask." short:"y"`
 }
 
-// Help says what an inbox is.
+// Help describes the formats of an inbox.
 func (c *reconcileCommand) Help() string {
 	return "The file has one JSON object per line, or CSV with a header: webhook-id (or webhook_id, delivery_id) and optionally digest (SHA-256 of " +
 		"the body, in hex) or body. `whisperer listen --json` prints such a file. A database is only read. " +
 		"The exit code is 7 if something is missing or has other bytes, and is not replayed."
 }
 
-// errReceiverDiffers says that the receiver does not have what was sent; exit code 7.
+// errReceiverDiffers says that the receiver does not have exactly what was sent; exit code 7.
 var errReceiverDiffers = errors.New("the receiver lacks deliveries or has other bytes: --replay sends them again")
 
-// reconciled is what a reconciliation found.
+// reconciled is the result of a reconciliation.
 type reconciled struct {
 	reconcile.Counts
 
@@ -52,7 +52,7 @@ type reconciled struct {
 	Replayed int `json:"replayed"`
 }
 
-// Run compares, prints, and sends again what is wanted.
+// Run compares, prints, and replays if that is wanted.
 func (c *reconcileCommand) Run(ctx context.Context, a *app) error {
 	from, to, err := rangeFlags{Since: c.Since, Until: c.Until}.times()
 	if err != nil {
@@ -107,7 +107,7 @@ func (c *reconcileCommand) readFile(a *app, comparison *reconcile.Comparison) er
 	return reconcile.ReadInbox(in, comparison.Received)
 }
 
-// checked refuses what is no digest: a column that was mistaken for one would make every delivery look changed.
+// checked refuses what is not a digest: if another column were mistaken for it, every delivery would look changed.
 func (c *reconcileCommand) checked(comparison *reconcile.Comparison) func(id, digest string) error {
 	return func(id, digest string) error {
 		if digest != "" && !reconcile.IsDigest(strings.TrimSpace(digest)) {

@@ -19,7 +19,7 @@ type hookArg struct {
 	Hook string `arg:"" help:"The hook: its id, the start of its id, or its name."`
 }
 
-// find makes the client and looks the hook up.
+// find returns a client and looks up the hook.
 func (c *hookArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, error) {
 	server, err := a.client()
 	if err != nil {
@@ -33,8 +33,9 @@ func findHook(ctx context.Context, server *client.Client, ref string) (uuid.UUID
 	return find("hook", ref, server.Hooks.List(ctx, client.HookFilter{Search: ref}), func(h *client.Hook) (uuid.UUID, string) { return h.ID, h.Name })
 }
 
-// find is the id of the thing in the list that a person calls by its id, by the beginning of its id or by its name. A name goes
-// before an id. The error is a usage error where it can be several, and webhook.ErrNotFound where it is none.
+// find returns the id of the object in the list that ref identifies by its id, a prefix of its id, or its name. A
+// name takes precedence over an id. It returns a usage error if ref is ambiguous, and webhook.ErrNotFound if nothing
+// matches.
 func find[T any](what, ref string, list iter.Seq2[T, error], of func(*T) (uuid.UUID, string)) (uuid.UUID, error) {
 	if id, err := uuid.Parse(ref); err == nil {
 		return id, nil
@@ -60,7 +61,7 @@ func find[T any](what, ref string, list iter.Seq2[T, error], of func(*T) (uuid.U
 	}
 	switch len(named) {
 	case 0:
-		if what != "hook" && what != "token" { // it has no name
+		if what != "hook" && what != "token" { // other objects have no name
 			return uuid.Nil, fmt.Errorf("no %s has an id that begins with %q: %w", what, ref, webhook.ErrNotFound)
 		}
 		return uuid.Nil, fmt.Errorf("no %s has the name %q or an id that begins with it: %w", what, ref, webhook.ErrNotFound)
@@ -78,10 +79,10 @@ func find[T any](what, ref string, list iter.Seq2[T, error], of func(*T) (uuid.U
 	return uuid.Nil, usage("%q can be any of %d:%s", ref, len(named), b.String())
 }
 
-// minPrefix is how much of an id has to be given where there can be millions.
+// minPrefix is the minimum length of an id's prefix where there can be millions of objects.
 const minPrefix = 4
 
-// findDelivery looks a delivery up by its id or by the beginning of it.
+// findDelivery looks up a delivery by its id or a prefix of it.
 func findDelivery(ctx context.Context, server *client.Client, ref string) (uuid.UUID, error) {
 	if id, err := uuid.Parse(ref); err == nil {
 		return id, nil

@@ -45,7 +45,7 @@ type retentionSet struct {
 	Yes       bool   `help:"Don't ask." short:"y"`
 }
 
-// Run asks, and sets the policy.
+// Run asks for confirmation and sets the policy.
 func (c *retentionSet) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {

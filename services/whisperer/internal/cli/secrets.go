@@ -31,7 +31,7 @@ func (c *sealedDatabase) open() (*store.DB, error) {
 
 type secretsStatus struct{ sealedDatabase }
 
-// sealedKey is a master key as --json has it.
+// sealedKey is a master key in the output of --json.
 type sealedKey struct {
 	ID          string `json:"id"`
 	Hooks       int    `json:"hooks"`
@@ -76,7 +76,7 @@ func (a *app) printKeys(ctx context.Context, db *store.DB) error {
 
 type secretsReseal struct{ sealedDatabase }
 
-// Help says what has to come before and after.
+// Help describes what to do before and after.
 func (c *secretsReseal) Help() string {
 	return "Give the master keys that all services now have, the new one first. After success the old key is no\n" +
 		"longer needed. Running it again is harmless."

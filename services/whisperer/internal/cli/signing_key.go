@@ -54,13 +54,13 @@ type signingKeyRotate struct {
 	Revoke    bool   `help:"Remove the old keys from the key set at once, as after a leak."`
 }
 
-// Help says what happens.
+// Help describes what happens.
 func (c *signingKeyRotate) Help() string {
 	return "The next key, published in advance, signs within a second; the old one stays published for 24 more hours.\n" +
 		"A rotation less than 15 minutes after the last one needs --revoke. A tenant without keys gets its first ones."
 }
 
-// Run rotates and prints the keys that there are then.
+// Run rotates the keys and prints the new state.
 func (c *signingKeyRotate) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {

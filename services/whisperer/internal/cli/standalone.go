@@ -27,13 +27,13 @@ func (c *standaloneCommand) Run(ctx context.Context, a *app) error {
 		return usage("--speed: must be from 0.01 to 1000")
 	}
 	var credentials []string
-	if c.NATSURL != "" { // our own server asks for none
+	if c.NATSURL != "" { // our own server needs no credentials
 		credentials = natsVariables(a.Environ)
 	}
 	var again io.Reader
-	if a.Width > 0 { // somebody looks at it
+	if a.Width > 0 { // a person reads the output
 		again = a.In
-		signal.Ignore(syscall.SIGTTIN) // in the background there is nothing to read, and no reason to stop
+		signal.Ignore(syscall.SIGTTIN) // in the background, reading the terminal must fail rather than stop the program
 	}
 	return standalone.Run(ctx, standalone.Options{
 		NATSEnviron: credentials, Environ: a.Environ,

@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/manifest"
 )
 
-// errDiffers says that a tenant is not as its file says; exit code 7.
+// errDiffers says that a tenant differs from its file; exit code 7.
 var errDiffers = errors.New("the tenant differs from the file")
 
 type syncCommand struct {
@@ -48,7 +48,7 @@ func (c *syncCommand) Help() string {
 The fields are those of the API. An absent field means its default; an absent status, secret_key or api_key is left unchanged.`
 }
 
-// Run shows the differences, asks, and changes the tenant.
+// Run shows the differences, asks for confirmation, and changes the tenant.
 func (c *syncCommand) Run(ctx context.Context, a *app) error {
 	f, err := a.readManifest(c.File)
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *syncCommand) Run(ctx context.Context, a *app) error {
 	return a.apply(ctx, server, work)
 }
 
-// readManifest reads a file, "-" from standard input.
+// readManifest reads a file; "-" is standard input.
 func (a *app) readManifest(name string) (*manifest.File, error) {
 	var raw []byte
 	var err error
@@ -91,7 +91,7 @@ func (a *app) readManifest(name string) (*manifest.File, error) {
 	if err != nil {
 		return nil, usage("%s", err)
 	}
-	// Only the spelling is of interest: what may be reached, the API decides.
+	// Only the canonical form matters here; the API decides what may be reached.
 	everything, err := egress.ParsePolicy("0.0.0.0/0,::/0", "80,443")
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func (a *app) readManifest(name string) (*manifest.File, error) {
 	return f, nil
 }
 
-// env looks a variable up; an empty one is not set, since an empty secret is a mistake.
+// env looks up a variable. An empty one counts as not set, because an empty secret would be a mistake.
 func (a *app) env(name string) (value string, set bool) {
 	for _, v := range a.Environ {
 		if text, ok := strings.CutPrefix(v, name+"="); ok {
@@ -121,7 +121,7 @@ func (a *app) env(name string) (value string, set bool) {
 	return value, value != ""
 }
 
-// plan asks the API what the tenant has, and compares. Where the file says whose it is, it has to be this tenant's.
+// plan fetches the tenant's state and compares it with the file. If the file names a tenant, it must be this one.
 func (a *app) plan(ctx context.Context, f *manifest.File, o manifest.PlanOptions) (*client.Client, []manifest.Change, error) {
 	if a.Tenant == "" {
 		a.Tenant = f.Tenant
@@ -144,7 +144,7 @@ func (a *app) plan(ctx context.Context, f *manifest.File, o manifest.PlanOptions
 	return server, plan, err
 }
 
-// has asks the API what the tenant has: of its policies, those that it is asked for.
+// has fetches the tenant's state, including the requested policies.
 func (a *app) has(ctx context.Context, server *client.Client, handshake, retention bool) (has manifest.Has, err error) {
 	has.Tenant = a.Tenant
 	if retention {
@@ -170,7 +170,7 @@ func (a *app) has(ctx context.Context, server *client.Client, handshake, retenti
 	return has, err
 }
 
-// signs of the changes in a printed plan.
+// signs mark the changes in a printed plan.
 var signs = map[manifest.Kind]string{manifest.Create: "+", manifest.Update: "~", manifest.Delete: "-", manifest.Leave: "?"}
 
 func (a *app) printPlan(plan []manifest.Change, hooks int) error {
@@ -203,7 +203,7 @@ func (a *app) printPlan(plan []manifest.Change, hooks int) error {
 	return nil
 }
 
-// apply makes the changes one after the other and stops at the first that fails; what was done stays.
+// apply makes the changes one after the other and stops at the first error; earlier changes remain.
 func (a *app) apply(ctx context.Context, server *client.Client, work []manifest.Change) error {
 	bar := a.progress("changes")
 	defer bar.end()
@@ -221,20 +221,20 @@ type exportCommand struct {
 	Output string `help:"Write to this file instead of standard output." short:"o" placeholder:"FILE"`
 }
 
-// Help says what is not in it.
+// Help describes what is left out.
 func (c *exportCommand) Help() string {
 	return "Secrets, API keys and passwords are left out, since nobody can read them: ${VAR} stands for each, and the\n" +
 		"variables are listed. Values of additional headers are included as an editor sees them."
 }
 
-// Run writes the manifest of what is there.
+// Run writes the manifest of the tenant's current state.
 func (c *exportCommand) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {
 		return err
 	}
 	has, err := a.has(ctx, server, a.Tenant != "", true)
-	for _, retention := range []bool{true, false} { // what the token may not see is not in it
+	for _, retention := range []bool{true, false} { // what the token may not see is left out
 		if errors.Is(err, client.ErrRefused) {
 			has, err = a.has(ctx, server, false, retention)
 		}
@@ -266,7 +266,7 @@ type importCommand struct {
 	Yes        bool   `help:"Don't ask." short:"y"`
 }
 
-// Run makes the tenant, where the token may, and what it lacks.
+// Run creates the tenant, if the token may, and adds what it lacks.
 func (c *importCommand) Run(ctx context.Context, a *app) error {
 	f, err := a.readManifest(c.File)
 	if err != nil {
@@ -305,7 +305,7 @@ func (c *importCommand) Run(ctx context.Context, a *app) error {
 	return err
 }
 
-// tenant makes the tenant that was named, with an operator's token; another token has its tenant already.
+// tenant creates the named tenant with an operator's token; other tokens have a tenant already.
 func (c *importCommand) tenant(ctx context.Context, a *app, f *manifest.File) error {
 	name := firstText(a.Tenant, f.Tenant)
 	if name == "" || c.DryRun {

@@ -11,15 +11,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// table is rows of cells in aligned columns. One with a head is a list, whose columns can be chosen.
+// table has rows of cells in aligned columns. A table with a head is a list, whose columns can be chosen.
 type table struct {
 	heads []string
 	rows  [][]string
-	// whole are the columns that are not made narrower.
+	// whole are the columns that must not be narrowed.
 	whole map[int]bool
 }
 
-// head names the columns of a list. Those with a plus sign before them are left out on a terminal, unless they are asked for.
+// head names the columns of a list. Columns with a leading plus sign are left out on a terminal unless they are
+// requested.
 func (t *table) head(names ...string) { t.heads = names }
 
 func (t *table) row(cells ...string) {
@@ -29,7 +30,8 @@ func (t *table) row(cells ...string) {
 	t.rows = append(t.rows, cells)
 }
 
-// choose leaves the columns of those names, in their order. Without names it leaves all, or those that are for terminals.
+// choose keeps the columns with these names, in this order. Without names it keeps all, or on a terminal those meant
+// for it.
 func (t *table) choose(names []string, terminal bool) error {
 	if t.heads == nil && len(names) > 0 {
 		return usage("--columns: this is no list")
@@ -69,7 +71,8 @@ func (t *table) choose(names []string, terminal bool) error {
 	return nil
 }
 
-// writeCSV writes a list as comma-separated values. What a spreadsheet would take for a formula begins with an apostrophe.
+// writeCSV writes a list as comma-separated values. It prefixes an apostrophe to what a spreadsheet would take for a
+// formula.
 func (t *table) writeCSV(out io.Writer, columns []string) error {
 	if t.heads == nil && len(t.rows) > 0 {
 		return usage("--csv: this is no list")
@@ -95,19 +98,19 @@ func (t *table) writeCSV(out io.Writer, columns []string) error {
 
 const (
 	gap = 2
-	// leastID is how much of an id is shown at least, and leastColumn how narrow a column may become.
+	// leastID is the minimum length of a shortened id, and leastColumn the minimum width of a column.
 	leastID, leastColumn = 8, 9
-	// mostLines is how many lines a word takes at the most.
+	// mostLines is the maximum number of lines over which a word is broken.
 	mostLines = 3
 )
 
-// fit makes a list narrow enough for a terminal: ids lose their ends, as far as those of the column still differ, and the widest
-// columns become narrower. It returns the widths of all columns.
+// fit makes a list fit a terminal: it shortens ids as far as they stay distinct within their column, and narrows the
+// widest columns. It returns the widths of all columns.
 func (t *table) fit(width int) []int {
 	if width > 0 && t.heads != nil {
 		t.whole = map[int]bool{}
 		for c := range t.heads {
-			t.whole[c] = t.heads[c] == "EVENT" || t.shorten(c) // events are not found by the beginnings of their ids
+			t.whole[c] = t.heads[c] == "EVENT" || t.shorten(c) // events cannot be looked up by a prefix of their ids
 		}
 	}
 	widths, least, total := t.widths()
@@ -133,7 +136,7 @@ func (t *table) fit(width int) []int {
 	return widths
 }
 
-// shortenTimes leaves the date out of today's times, and the year and the seconds out of others.
+// shortenTimes removes the date from today's times, and the year and the seconds from others.
 func (t *table) shortenTimes() {
 	today := time.Now().UTC().Format(time.DateOnly)
 	for _, cells := range t.rows {
@@ -150,7 +153,7 @@ func (t *table) shortenTimes() {
 	}
 }
 
-// widths are those that the columns want, the least that they can do with, and what they want together.
+// widths returns the preferred and the minimum widths of the columns, and the total of the preferred ones.
 func (t *table) widths() (want, least []int, total int) {
 	for _, cells := range slices.Concat([][]string{t.heads}, t.rows) {
 		for c, cell := range cells {
@@ -171,7 +174,7 @@ func (t *table) widths() (want, least []int, total int) {
 	return want, least, total + gap*(len(want)-1)
 }
 
-// shorten cuts the ids of a column, and reports whether there are any.
+// shorten shortens the ids of a column, and reports whether it has any.
 func (t *table) shorten(column int) bool {
 	ids := map[string]bool{}
 	for _, cells := range t.rows {
@@ -197,7 +200,7 @@ func (t *table) shorten(column int) bool {
 	return len(ids) > 0
 }
 
-// write writes the table, for a terminal of that width; 0 for no limit.
+// write writes the table for a terminal of the given width; 0 means no limit.
 func (t *table) write(out io.Writer, width int) error {
 	widths := t.fit(width)
 	t.foldFacts(widths, width)
@@ -225,10 +228,10 @@ func (t *table) write(out io.Writer, width int) error {
 	return err
 }
 
-// leastFold is how many columns a text needs at least to be folded.
+// leastFold is the minimum width for folding a text.
 const leastFold = 30
 
-// foldFacts folds the last cells of what is no list, but for JSON, which people copy.
+// foldFacts folds the last cells of tables that are not lists, except for JSON, which people copy.
 func (t *table) foldFacts(widths []int, width int) {
 	if t.heads != nil || width == 0 {
 		return
@@ -244,8 +247,8 @@ func (t *table) foldFacts(widths []int, width int) {
 	}
 }
 
-// wrap breaks a text after the last word that fits, or else within a word, if possible after a mark. The last line of a word is
-// cut.
+// wrap breaks a text after the last word that fits, or else within a word, preferably after a punctuation mark. If
+// last is set, the rest of a word is cut off.
 func wrap(text string, width int, last bool) (line, rest string) {
 	runes := []rune(text)
 	if len(runes) <= width {

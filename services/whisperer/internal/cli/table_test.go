@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
 
-// hookList is what a terminal of that width, 0 for none, shows of three hooks.
+// hookList returns the output for three hooks on a terminal of the given width; 0 means that there is no terminal.
 func hookList(t *testing.T, width int, args ...string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

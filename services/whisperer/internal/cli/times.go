@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// length is a span of time as a flag has it: 90s, 2h30m, 7d, 1w, 1d12h.
+// length is a duration in a flag's notation: 90s, 2h30m, 7d, 1w, 1d12h.
 type length time.Duration
 
 var daysAndWeeks = regexp.MustCompile(`^(\d{1,5})([dw])(.*)$`)
 
 var errLength = errors.New("must be a duration such as 90s, 2h30m, 7d or 1w")
 
-// UnmarshalText reads a length of time that is not negative.
+// UnmarshalText parses a duration that is not negative.
 func (s *length) UnmarshalText(text []byte) error {
 	rest, whole := strings.TrimSpace(string(text)), time.Duration(0)
 	for {
@@ -23,7 +23,7 @@ func (s *length) UnmarshalText(text []byte) error {
 		if m == nil {
 			break
 		}
-		n, _ := strconv.Atoi(m[1]) // five digits
+		n, _ := strconv.Atoi(m[1]) // at most five digits
 		days := map[string]int{"d": 1, "w": 7}[m[2]] * n
 		if rest, whole = m[3], whole+time.Duration(days)*24*time.Hour; rest == "" {
 			*s = length(whole)
@@ -38,11 +38,11 @@ func (s *length) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// moment is a point in time as a flag has it; zero where the flag was not given.
+// moment is a point in time from a flag; zero if the flag was not given.
 type moment struct{ time.Time }
 
-// UnmarshalText reads a time (RFC 3339), a date or a date and a time of day where the reader is, now, today, yesterday, or a
-// length, which is how long ago it was.
+// UnmarshalText parses a time (RFC 3339), a date or a date with a time of day in the local time zone, now, today,
+// yesterday, or a length, which means that long ago.
 func (m *moment) UnmarshalText(text []byte) error {
 	word, now := strings.TrimSpace(string(text)), time.Now()
 	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
@@ -71,10 +71,10 @@ func (m *moment) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// deadline is a point in time to come as a flag has it.
+// deadline is a future point in time from a flag.
 type deadline struct{ time.Time }
 
-// UnmarshalText reads a time as moment does, or a length, which is in how long it is.
+// UnmarshalText parses a time as moment does, or a length, which means that long from now.
 func (u *deadline) UnmarshalText(text []byte) error {
 	var in length
 	if in.UnmarshalText(text) == nil {
@@ -95,7 +95,7 @@ type rangeFlags struct {
 	Until moment `help:"The latest, in the same format (default: now)." placeholder:"WHEN"`
 }
 
-// times are the ends of the range; zero where nothing was given.
+// times returns the ends of the range; zero if they were not given.
 func (r rangeFlags) times() (from, to time.Time, err error) {
 	if !r.Since.IsZero() && !r.Until.IsZero() && !r.Since.Before(r.Until.Time) {
 		return from, to, usage("--until: must be later than --since")

@@ -25,7 +25,7 @@ type tokenCreate struct {
 	DatabaseURL string `help:"Create the token in this database instead of through the API, for the first token." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
 }
 
-// Help says whose token it is.
+// Help describes whose token it is.
 func (c *tokenCreate) Help() string {
 	return "With --tenant the token belongs to that tenant; without, it is an operator's token, valid for every tenant.\n" +
 		"The first token of an installation: whisperer token create first --role admin --database-url URL"
@@ -51,10 +51,10 @@ func (c *tokenCreate) Run(ctx context.Context, a *app) error {
 	return a.printNewToken(t)
 }
 
-// cliActor is who the audit log says made a change without a token.
+// cliActor is the actor in the audit log for changes without a token.
 const cliActor = store.Actor("cli")
 
-// direct makes the token in the database: nobody has a token to ask the API with yet.
+// direct creates the token in the database, for when nobody has a token for the API yet.
 func (c *tokenCreate) direct(ctx context.Context, a *app) error {
 	db, err := store.Open(c.DatabaseURL, 1, nil)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// fold breaks a text between words into lines of at most so many columns, 0 for no limit; all but the first begin with the indent.
-// A word that is longer stays whole, so that it can be copied.
+// fold breaks a text between words into lines of at most width columns, 0 for no limit. All lines but the first begin
+// with the indent. A word that is longer stays whole, so that it can be copied.
 func fold(text string, width int, indent string) string {
 	if width == 0 {
 		return text
@@ -35,7 +35,8 @@ func fold(text string, width int, indent string) string {
 	return b.String()
 }
 
-// complain writes a line about an error; on a terminal it is folded, and goes on two columns further right.
+// complain writes a line about an error. On a terminal it is folded, with continuation lines indented by two more
+// columns.
 func (p *Program) complain(indent, format string, args ...any) {
 	width := 0
 	if p.Live {
@@ -44,14 +45,14 @@ func (p *Program) complain(indent, format string, args ...any) {
 	fmt.Fprintln(p.Err, fold(indent+fmt.Sprintf(format, args...), width, indent+"  "))
 }
 
-// done tells a person what was done, where nothing else is printed.
+// done tells the user what was done, for commands that print nothing else.
 func (a *app) done(format string, args ...any) {
 	if !a.asJSON() {
 		fmt.Fprintf(a.Err, format+"\n", args...)
 	}
 }
 
-// What the parser says, and how to say it.
+// The parser's messages, and our wording.
 var (
 	notOneOf  = regexp.MustCompile(`^(--[a-z-]+|<.*>) must be one of (.*) but got (".*")$`)
 	notNumber = regexp.MustCompile(`^(\S+): expected a valid \d+ bit int but got (".*")$`)
@@ -59,7 +60,7 @@ var (
 	noArg     = regexp.MustCompile(`^expected "(<.*)"$`)
 )
 
-// misuse says what is wrong with a command line, and which help tells more.
+// misuse says what is wrong with a command line, and which help to read.
 func misuse(err error) string {
 	text, command := err.Error(), "whisperer"
 	var wrong *kong.ParseError
@@ -91,13 +92,13 @@ func misuse(err error) string {
 	return fmt.Sprintf("%s (see %s --help)", text, command)
 }
 
-// zeros are the units of a duration that say nothing.
+// zeros matches the units of a duration that are zero.
 var zeros = regexp.MustCompile(`([hm])0m0s$|([hm])0s$`)
 
-// short writes a duration without the zeros at its end: 2h30m, not 2h30m0s.
+// short formats a duration without trailing zeros: 2h30m, not 2h30m0s.
 func short(d time.Duration) string { return zeros.ReplaceAllString(d.String(), "$1$2") }
 
-// number is so many of a thing, of which one has another name.
+// number formats a count with the singular or plural of its noun.
 func number(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
