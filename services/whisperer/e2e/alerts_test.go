@@ -19,7 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// alertRecipes are those of docs/alerts.md by service.
+// alertRecipes returns the recipes of docs/alerts.md by service.
 func alertRecipes(t *testing.T) map[string]string {
 	t.Helper()
 	page, err := os.ReadFile(root + "/docs/alerts.md")
@@ -32,7 +32,7 @@ func alertRecipes(t *testing.T) map[string]string {
 	return recipes
 }
 
-// alertCommand is what the page has people type, without the target URL and the file.
+// alertCommand returns the command in the page, with the target URL and the file filled in.
 func alertCommand(t *testing.T, url, file string) []string {
 	t.Helper()
 	page, err := os.ReadFile(root + "/docs/alerts.md")
@@ -43,7 +43,7 @@ func alertCommand(t *testing.T, url, file string) []string {
 	return strings.Fields(text)
 }
 
-// nonEmpty fails the test where a member is no text, or is longer than the service takes.
+// nonEmpty fails the test if a member is not a text, is empty, or is longer than the service accepts.
 func nonEmpty(t *testing.T, of map[string]any, most int, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -52,7 +52,7 @@ func nonEmpty(t *testing.T, of map[string]any, most int, names ...string) {
 	}
 }
 
-// alertShapes judge bodies as the services document them.
+// alertShapes returns functions that check bodies against the services' documentation.
 func alertShapes() map[string]func(*testing.T, http.Header, map[string]any) {
 	return map[string]func(*testing.T, http.Header, map[string]any){
 		// https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks

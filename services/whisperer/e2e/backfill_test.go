@@ -18,7 +18,7 @@ import (
 func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
-	const n = 1000 // ten seconds of the job
+	const n = 1000 // the job takes ten seconds for these
 	events := make([]webhook.Event, n)
 	for i := range events {
 		at := time.Now().Add(-2 * time.Hour).Add(time.Duration(i) * time.Millisecond).UTC().Truncate(time.Microsecond)

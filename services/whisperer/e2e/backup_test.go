@@ -26,8 +26,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// drill is a system of its own PostgreSQL and NATS, which get lost: with a hook that takes everything, one that is
-// paused, and one whose receiver fails.
+// drill is a system with its own PostgreSQL and NATS, which get lost. It has a hook that accepts everything, one that
+// is paused, and one whose receiver fails.
 type drill struct {
 	*system
 
@@ -72,16 +72,16 @@ func startNATS(t *testing.T) string {
 	return server.ClientURL()
 }
 
-// work starts a worker that has no breaker, so that what fails waits for its time.
+// work starts a worker without a circuit breaker, so that failed deliveries wait for their retry.
 func (d *drill) work(env ...string) {
 	d.t.Helper()
 	d.programs = append(d.programs, d.start("delivery-worker", append(env, "WHISPERER_BREAKER_ATTEMPTS=100000")...))
 }
 
-// outage is how long everything is away at least: workers ask the ledger about events that are older than 15 s.
+// outage is the minimum length of the outage: workers ask the ledger about events that are older than 15 s.
 const outage = 16 * time.Second
 
-// die ends the worker as a power cut does, and returns when people have noticed.
+// die ends the worker as a power failure does, and returns when people would have noticed.
 func (d *drill) die() {
 	defer func() { <-time.After(outage) }()
 	for _, p := range d.programs {
@@ -124,7 +124,7 @@ func (d *drill) traffic(prefix string) (stop func() map[string]time.Time) {
 	}
 }
 
-// before publishes events and returns when they are delivered, parked and waiting, and the ledger has that.
+// before publishes events and returns when they are delivered, parked and waiting, and the ledger has recorded that.
 func (d *drill) before(n int) []string {
 	d.t.Helper()
 	var ids []string
@@ -134,7 +134,7 @@ func (d *drill) before(n int) []string {
 	d.await(d.good, ids, webhook.Delivered)
 	d.await(d.paused, ids, webhook.Parked)
 	d.await(d.failed, ids, webhook.Waiting)
-	require.Eventually(d.t, func() bool { // events are recorded apart from what became of them
+	require.Eventually(d.t, func() bool { // events are recorded separately from their deliveries
 		lag, err := d.bus.Lag(d.t.Context(), bus.EventRecorder)
 		return err == nil && lag.Pending+lag.InFlight == 0
 	}, 2*time.Minute, 10*time.Millisecond)
@@ -150,11 +150,11 @@ func (d *drill) await(hook string, ids []string, state webhook.DeliveryState) {
 	d.awaitRecorded(hook, want, 0)
 }
 
-// goOn starts everything on a database and a NATS, with the master key and the token of before, and removes what kept
+// goOn starts everything on a database and a NATS, with the previous master key and token, and removes what kept
 // deliveries from being made.
 func (d *drill) goOn(database, nats string) {
 	d.t.Helper()
-	d.env = append(slices.Clip(d.env), "WHISPERER_DATABASE_URL="+database, "WHISPERER_NATS_URL="+nats) // the last ones count
+	d.env = append(slices.Clip(d.env), "WHISPERER_DATABASE_URL="+database, "WHISPERER_NATS_URL="+nats) // the last setting of a variable counts
 	ring, err := seal.ParseRing(d.masterKey)
 	require.NoError(d.t, err)
 	d.db, err = store.Open(database, 4, ring)
@@ -167,18 +167,18 @@ func (d *drill) goOn(database, nats string) {
 	address := freeAddress(d.t)
 	d.api = "http://" + address
 	d.start("subscription-api", "WHISPERER_LISTEN="+address)
-	d.work("WHISPERER_SWEEP_AFTER=2s", "WHISPERER_HOUSEKEEP_EVERY=1s") // it looks soon for what is nowhere
+	d.work("WHISPERER_SWEEP_AFTER=2s", "WHISPERER_HOUSEKEEP_EVERY=1s") // it soon looks for deliveries that are in no place
 	d.mended.Store(true)
 	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, d.api+"/whisperer/hooks/"+d.paused+"/resume/", nil)
 	require.NoError(d.t, err)
-	req.Header.Set("Authorization", "Token "+d.token) // it is in the backup, too
+	req.Header.Set("Authorization", "Token "+d.token) // the backup contains it, too
 	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	require.NoError(d.t, err)
 	defer res.Body.Close()
 	require.Equal(d.t, http.StatusOK, res.StatusCode)
 }
 
-// allArrive wants every event delivered to every hook.
+// allArrive requires every event to be delivered to every hook.
 func (d *drill) allArrive(ids []string) {
 	d.t.Helper()
 	for _, hook := range []string{d.good, d.paused, d.failed} {
@@ -195,7 +195,7 @@ func (d *drill) allArrive(ids []string) {
 	}
 }
 
-// onlyOnce wants each of the events to have come once to the hook that takes everything.
+// onlyOnce requires each of the events to have arrived once at the hook that accepts everything.
 func (d *drill) onlyOnce(ids []string) {
 	d.t.Helper()
 	times := map[string]int{}
@@ -219,14 +219,14 @@ func keys(acked map[string]time.Time, until time.Time) []string {
 	return ids
 }
 
-// setAside has PostgreSQL refuse the record of one event, which a worker sets aside.
+// setAside makes PostgreSQL refuse to record one event, which a worker then sets aside.
 func (d *drill) setAside(id string) {
 	d.t.Helper()
 	_, err := d.plain().ExecContext(d.t.Context(), `ALTER TABLE events ADD CONSTRAINT events_refused CHECK (id <> '`+id+`') NOT VALID`)
 	require.NoError(d.t, err)
 	require.NoError(d.t, d.publish(d.t.Context(), `{"event_id":"`+id+`","data":{"n":1}}`))
 	n := 0
-	require.Eventually(d.t, func() bool { // it is the event's fault once another one was written
+	require.Eventually(d.t, func() bool { // the event is only set aside after another one was recorded
 		n++
 		require.NoError(d.t, d.publish(d.t.Context(), fmt.Sprintf(`{"event_id":"beside-%s-%d","data":{"n":1}}`, id, n)))
 		aside, err := d.bus.Aside().Count(d.t.Context())
@@ -234,7 +234,7 @@ func (d *drill) setAside(id string) {
 	}, 2*time.Minute, 200*time.Millisecond, "it is set aside")
 }
 
-// putBack mends the cause, and has the API put back what was set aside.
+// putBack removes the cause, and makes the API put back what was set aside.
 func (d *drill) putBack(id string) {
 	d.t.Helper()
 	_, err := d.plain().ExecContext(d.t.Context(), `ALTER TABLE events DROP CONSTRAINT events_refused`)
@@ -259,7 +259,7 @@ func TestABackupUnderTrafficIsRestoredAndLosesNothing(t *testing.T) {
 	told := d.hook(fmt.Sprintf(`{"event_type":"delivery.dead","target_url":"%s/own","secret_key":"%s","status":"paused"}`, d.receiver.URL, secret))
 	stop := d.traffic("during")
 
-	// The backup: PostgreSQL first, so that the event log has all that the ledger knows of.
+	// The backup: PostgreSQL first, so that the event log contains everything that the ledger knows.
 	dump := filepath.Join(t.TempDir(), "whisperer.dump")
 	d.run("pg_dump", "--format=custom", "--file="+dump, d.server.URL("postgres"))
 	require.NoError(t, d.bus.PublishOwn(t.Context(), bus.Outgoing{Tenant: webhook.DefaultTenant, Type: "delivery.dead", ID: own, Body: []byte(`{"event_id":"` + own + `","data":{}}`)}))
@@ -271,7 +271,7 @@ func TestABackupUnderTrafficIsRestoredAndLosesNothing(t *testing.T) {
 
 	acked := stop()
 	require.NotEmpty(t, keys(acked, began), "nothing was published while the backup was made")
-	d.die() // and nothing of it is left
+	d.die() // and everything is lost
 
 	database, nats := d.server.URL("restored"), startNATS(t)
 	d.run("createdb", "--maintenance-db="+d.server.URL("postgres"), "restored")
@@ -302,7 +302,7 @@ func TestAnOlderDatabaseIsBroughtUpToTheEventLog(t *testing.T) {
 		require.Eventually(t, func() bool { return len(distinct(d.receiver.All())) > len(before)+50 }, 2*time.Minute, 10*time.Millisecond)
 		return stop()
 	}(), time.Now())
-	d.await(d.paused, acked, webhook.Parked) // which is lost with the database, and nowhere else
+	d.await(d.paused, acked, webhook.Parked) // it is lost with the database and exists nowhere else
 	d.die()
 
 	database := d.server.URL("restored")
@@ -336,7 +336,7 @@ func TestWithoutTheBackupOfNATSWhatIsPublishedAgainIsMadeUpFor(t *testing.T) {
 	nats := startNATS(t) // an empty one
 	came := len(d.receiver.All())
 	d.goOn(d.server.URL("postgres"), nats)
-	// What waited for a time is found by the sweep.
+	// The sweep finds what was scheduled.
 	require.Eventually(t, func() bool {
 		found := map[string]bool{}
 		for _, q := range d.receiver.All()[came:] {

@@ -20,17 +20,17 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Canaries begin with these words, and end in what says where they were planted.
+// Canaries begin with these words. The rest says where they were planted.
 const (
-	// secretly must be nowhere: not in logs, errors, metrics, traces, nor in any answer of the API.
+	// secretly must appear nowhere: neither in logs, errors, metrics and traces, nor in any response of the API.
 	secretly = "canary-secret"
-	// partly is shown to who may change hooks, and not to viewers.
+	// partly is shown to those who may change hooks, but not to viewers.
 	partly = "canary-header"
-	// privately is shown to who may see the ledger, and must be in no log, metric or trace.
+	// privately is shown to those who may read the ledger, but must not appear in logs, metrics or traces.
 	privately = "canary-private"
 )
 
-// birds finds canaries, also where they were encoded.
+// birds finds canaries, even if they are encoded.
 func birds(text string, words ...string) []string {
 	var found []string
 	for _, word := range words {
@@ -48,7 +48,7 @@ func birds(text string, words ...string) []string {
 	return found
 }
 
-// plant makes hooks that are full of secrets, to receivers that take, refuse, break off, or are not there.
+// plant creates hooks full of secrets, to receivers that accept, refuse, break off, or do not exist.
 func plant(s *system, receiver, nobody string) (ids []string) {
 	for i, target := range []string{receiver + "/ok", receiver + "/fails", receiver + "/breaks", "http://" + nobody + "/away", "https://" + strings.TrimPrefix(receiver, "http://") + "/no-tls"} {
 		ids = append(ids, s.hook(fmt.Sprintf(`{"event_type":"*","target_url":"%[2]s?key=%[4]s-query","secret_key":"%[3]s-key-%[1]d","api_key":"%[3]s-api-key","additional_headers":{"X-Shop":"%[5]s"},
@@ -58,7 +58,7 @@ func plant(s *system, receiver, nobody string) (ids []string) {
 	return ids
 }
 
-// ask makes a request and returns all of the answer as text.
+// ask sends a request and returns the whole response as text.
 func ask(t *testing.T, method, url, token, body string) (status int, text string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, url, strings.NewReader(body))
@@ -134,7 +134,7 @@ func TestNoSecretGetsOut(t *testing.T) {
 	require.Empty(t, birds(string(c.raw), everything...), "traces")
 }
 
-// wander looks at everything that there is to see, and makes mistakes that quote secrets.
+// wander looks at everything that can be seen, and makes mistakes that quote secrets.
 func wander(t *testing.T, s *system, viewer string, ids []string) (toViewers, toAdmins string) {
 	t.Helper()
 	var viewers, admins strings.Builder

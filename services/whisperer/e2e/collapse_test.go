@@ -38,7 +38,7 @@ func TestKillingAWorkerThatCollapsesLosesNothing(t *testing.T) {
 	require.Eventually(t, func() bool { return len(s.receiver.All()) >= 2 }, 2*time.Minute, time.Millisecond)
 	victim.signal(syscall.SIGKILL)
 	<-victim.ended
-	unrecorded := len(s.receiver.All()) + 1 // at most: what the killed worker had sent, of which one may be on its way
+	unrecorded := len(s.receiver.All()) + 1 // at most: what the killed worker had sent, plus one request in progress
 	stock(before, after)
 	s.start("delivery-worker")
 	require.Eventually(t, func() bool {
@@ -59,7 +59,7 @@ func TestKillingAWorkerThatCollapsesLosesNothing(t *testing.T) {
 	for i := range entities {
 		require.Equal(t, before+after-entities+i, newest[i])
 	}
-	// what the killed worker had sent and not recorded is superseded all the same
+	// what the killed worker had sent but not recorded may still be superseded
 	require.LessOrEqual(t, counts()[webhook.Delivered], len(distinct(got)))
 	require.GreaterOrEqual(t, counts()[webhook.Delivered], len(distinct(got))-unrecorded)
 	d := s.get("/whisperer/deliveries/" + webhook.DeliveryID(uuid.MustParse(hook), "s-0").String() + "/")

@@ -21,7 +21,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/django"
 )
 
-// djangoDump is what `manage.py dumpdata whisperer` printed: two hooks, and the history that is passed over.
+// djangoDump is the output of `manage.py dumpdata whisperer`: two hooks, and history, which is ignored.
 const djangoDump = `[
 {"model": "whisperer.webhook", "pk": 61, "fields": {"created_date": "2021-03-04T05:06:07.089Z", "modified_date": "2022-01-02T03:04:05Z",
  "user": 7, "target_url": "%[1]s/packages", "is_active": true, "secret_key": "s3cret", "event_type": "package-created", "callback": null,

@@ -43,12 +43,13 @@ func TestAReceiverThatFailsTwiceGetsTheDeliveryOnTheThirdAttempt(t *testing.T) {
 	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 3)
 }
 
-// awaitRecorded waits until the ledger has every event's delivery in its state, after so many attempts; 0 is any number.
+// awaitRecorded waits until the ledger has every event's delivery in its state after this many attempts; 0 means any
+// number.
 func (s *system) awaitRecorded(hook string, want map[string]webhook.DeliveryState, attempts int) {
 	s.t.Helper()
 	id := uuid.MustParse(hook)
 	left := maps.Clone(want)
-	rows := s.plain() // of older databases, too
+	rows := s.plain() // works on older databases, too
 	var last string
 	done := func() bool {
 		for event, state := range left {
@@ -92,7 +93,7 @@ func (s *system) load(n int) map[string]webhook.DeliveryState {
 	return acked
 }
 
-// extras counts what came more than once, and checks that a repetition is the same delivery with the same bytes.
+// extras counts repeated deliveries, and checks that a repetition is the same delivery with the same bytes.
 func extras(t *testing.T, got []testenv.Received) int {
 	t.Helper()
 	first := map[string]testenv.Received{}
@@ -142,8 +143,8 @@ func TestKillingOneOfTwoWorkersUnderLoadLosesNothing(t *testing.T) {
 	for _, at := range last {
 		require.Less(t, at.Sub(loaded), time.Minute, "redelivered within 20 s of the death, and sent")
 	}
-	// its slots were taken by requests and by answers that were not durable yet; slow requests, which have left theirs, are
-	// bounded by the hook
+	// its slots were taken by requests and by answers that were not durable yet; slow requests, which have given up
+	// their slots, are bounded per hook
 	require.LessOrEqual(t, extras(t, got), 2*concurrency, "what comes twice is at most what the victim had under way")
 }
 

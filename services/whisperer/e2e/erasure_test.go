@@ -25,7 +25,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// whoever is in payloads that are to be erased, and in what receivers answer to them.
+// whoever is a person in payloads that are to be erased, and in receivers' answers to them.
 const whoever = "canary-4711-jane-doe"
 
 // erasing is a system whose database and files the test reads.
@@ -64,7 +64,7 @@ func newErasing(t *testing.T) *erasing {
 	return e
 }
 
-// publish publishes n events about whoever it is, each twice.
+// publish publishes n events about this person, each twice.
 func (e *erasing) publish(n int) {
 	e.t.Helper()
 	list := make([]bus.Outgoing, 0, 2*n)
@@ -76,11 +76,12 @@ func (e *erasing) publish(n int) {
 	require.NoError(e.t, e.bus.PublishEvents(e.t.Context(), append(list, list...)))
 }
 
-// setAside has n events about whoever it is set aside.
+// setAside sets n events about this person aside.
 func (e *erasing) setAside(n int) {
 	e.t.Helper()
 	e.publish(n)
-	b, err := bus.Connect(e.t.Context(), bus.Options{URL: e.nats, Name: "test", Log: zap.NewNop()}) // has nothing in hand once it is closed
+	// It gives up its messages when it is closed.
+	b, err := bus.Connect(e.t.Context(), bus.Options{URL: e.nats, Name: "test", Log: zap.NewNop()})
 	require.NoError(e.t, err)
 	defer b.Close()
 	testenv.SetAside(e.t, b, bus.EventRecorder, bus.AsideEvents, 2*n)
@@ -113,8 +114,8 @@ func (e *erasing) get(id uuid.UUID) store.Erasure {
 	return got
 }
 
-// TestAnErasureSurvivesTheProgramsThatDoIt kills API and worker again and again during an erasure: of events that are delivered, wait,
-// are parked, repeated, set aside, or not recorded yet when it begins.
+// TestAnErasureSurvivesTheProgramsThatDoIt kills API and worker repeatedly during an erasure. Some of the events are
+// delivered, waiting, parked, repeated, set aside, or not yet recorded when it begins.
 func TestAnErasureSurvivesTheProgramsThatDoIt(t *testing.T) {
 	t.Parallel()
 	for name, of := range map[string][]string{
@@ -132,7 +133,7 @@ func TestAnErasureSurvivesTheProgramsThatDoIt(t *testing.T) {
 				return err == nil && counted.N == e.published
 			}, 2*time.Minute, 50*time.Millisecond, "all deliveries to the hook that is paused are parked")
 			e.kill(e.worker)
-			e.publish(50) // nobody has recorded these
+			e.publish(50) // these are not recorded
 
 			var begun api.Erasure
 			require.NoError(t, json.Unmarshal([]byte(e.cli(append([]string{"erase", "--reason", "request 4711", "--yes", "--detach", "--json"}, of...)...)), &begun))
@@ -140,7 +141,7 @@ func TestAnErasureSurvivesTheProgramsThatDoIt(t *testing.T) {
 			e.worker = e.start("delivery-worker", "WHISPERER_BREAKER_ATTEMPTS=100000")
 			e.restartAPI()
 			require.Eventually(t, func() bool { return e.pending(*begun.ID) > 0 || e.get(*begun.ID).Done > 0 }, 2*time.Minute, 10*time.Millisecond)
-			e.kill(e.server) // some are written down
+			e.kill(e.server) // some are marked
 			e.kill(e.worker)
 			e.worker = e.start("delivery-worker", "WHISPERER_BREAKER_ATTEMPTS=100000")
 			e.restartAPI()
@@ -162,14 +163,15 @@ func TestAnErasureSurvivesTheProgramsThatDoIt(t *testing.T) {
 	}
 }
 
-// pending is how many events are written down to be erased, and are not.
+// pending counts the events that are marked but not erased yet.
 func (e *erasing) pending(id uuid.UUID) int {
 	list, err := e.db.Erasures.Pending(e.t.Context(), &id)
 	require.NoError(e.t, err)
 	return len(list)
 }
 
-// checkErased verifies the certificate against the published keys, and that an erased event is recorded but not sent.
+// checkErased verifies the certificate with the published keys, and checks that an erased event is recorded but not
+// sent.
 func (e *erasing) checkErased(id uuid.UUID) {
 	e.t.Helper()
 	dir := e.t.TempDir()

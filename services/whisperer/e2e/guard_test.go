@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// inside is a place that nothing may be sent to: it counts who comes.
+// inside is a server that nothing may be sent to; it counts requests.
 func inside(t *testing.T) (url string, came *atomic.Int32) {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:0")
@@ -35,7 +35,8 @@ func inside(t *testing.T) (url string, came *atomic.Int32) {
 	return "http://" + l.Addr().String(), came
 }
 
-// guarded are hooks that would lead inside, by each of the fields that hold a URL, with where a complaint points to.
+// guarded returns hooks that would lead inside, one for each field with a URL, with the pointer of the expected
+// error.
 func guarded(inside, outside string) map[string]string {
 	hook := func(target, more string) string {
 		return fmt.Sprintf(`{"event_type":"*","target_url":"%s","retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":1},"max_retries":1}%s}`, target, more)
@@ -50,7 +51,7 @@ func guarded(inside, outside string) map[string]string {
 
 func TestNoURLLeadsInsideHoweverItGotThere(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t) // whose API allows all of 127.0.0.0/8, as if the rules had been others when the hooks were saved
+	s := newSystem(t) // its API allows all of 127.0.0.0/8, as if the rules had been different when the hooks were saved
 	forbidden, came := inside(t)
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/redirect" {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shown is a hook as an API shows it, without what counts its changes.
+// shown returns a hook as an API shows it, without the fields that count its changes.
 func (s *system) shown(api, id string) map[string]any {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, api+"/whisperer/hooks/"+id+"/", nil)
@@ -29,7 +29,8 @@ func (s *system) shown(api, id string) map[string]any {
 	return hook
 }
 
-// The programs of before hooks' settings were one document read what those of now write, and the other way round, while both run.
+// Programs from before hooks' settings became one document read what current ones write, and vice versa, while both
+// run.
 func TestHooksAreTheSameForOlderProgramsInARollingUpgrade(t *testing.T) {
 	t.Parallel()
 	old := buildAt(t, "a85eed5")
@@ -50,7 +51,7 @@ func TestHooksAreTheSameForOlderProgramsInARollingUpgrade(t *testing.T) {
 	s.release = ""
 	s.startAPI()
 	newAPI := s.api
-	// known is the hook as today's API shows it, without what programs of before do not know.
+	// known returns the hook as the current API shows it, without what older programs do not know.
 	known := func(id string) map[string]any {
 		t.Helper()
 		hook := s.shown(newAPI, id)
@@ -86,7 +87,7 @@ func TestHooksAreTheSameForOlderProgramsInARollingUpgrade(t *testing.T) {
 		require.Equal(t, "renamed", hook["name"], n)
 	}
 
-	// Both workers send what is wanted now, whoever wrote it, once they know.
+	// Both workers send what is currently configured, whoever wrote it, once they know.
 	awaitChange := func(worker string) {
 		t.Helper()
 		for n, changed := 0, 0; changed < 3; n++ {

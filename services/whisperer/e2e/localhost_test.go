@@ -20,8 +20,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// TestTheTryOutReachesLocalhostWhicheverAddressComesFirst runs standalone where the hosts file is another one: in a mount namespace, which root may
-// make on Linux. Others have the hosts file of their machine.
+// TestTheTryOutReachesLocalhostWhicheverAddressComesFirst runs standalone with different hosts files, in a mount
+// namespace, which root can create on Linux. Other users test with their machine's hosts file.
 func TestTheTryOutReachesLocalhostWhicheverAddressComesFirst(t *testing.T) {
 	t.Parallel()
 	for name, hosts := range map[string]string{
@@ -31,7 +31,7 @@ func TestTheTryOutReachesLocalhostWhicheverAddressComesFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var urls []string
-			for _, address := range []string{"127.0.0.1:0", "[::1]:0"} { // a receiver has one of them
+			for _, address := range []string{"127.0.0.1:0", "[::1]:0"} { // a receiver listens on one of them
 				l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
 				require.NoError(t, err)
 				s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
@@ -60,7 +60,7 @@ func TestTheTryOutReachesLocalhostWhicheverAddressComesFirst(t *testing.T) {
 	}
 }
 
-// tryOut runs standalone with such a hosts file and returns where its API is, and its token.
+// tryOut runs standalone with a hosts file, and returns its API's address and token.
 func tryOut(t *testing.T, hosts string) (api, token string) {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data")
@@ -84,7 +84,7 @@ func tryOut(t *testing.T, hosts string) (api, token string) {
 		}
 	})
 	read := func(name string) string {
-		text, _ := os.ReadFile(filepath.Join(data, name)) // not there yet
+		text, _ := os.ReadFile(filepath.Join(data, name)) // it may not exist yet
 		return strings.TrimSpace(string(text))
 	}
 	require.Eventually(t, func() bool {

@@ -22,10 +22,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// masked is in the query string of target URLs, and repeated by receivers: viewers must not see it, and no log may have it.
+// masked is in the query string of target URLs, and receivers repeat it. Viewers must not see it, and it must not be
+// in any log.
 const masked = "canary-masked/1+2"
 
-// repeater answers with the key that the query string has, wherever an answer has room for it.
+// repeater repeats the key from the query string wherever an answer has room for it.
 func repeater(w http.ResponseWriter, r *http.Request) {
 	key := r.URL.Query().Get("key")
 	w.Header().Set("X-Key", key)
@@ -40,7 +41,7 @@ func repeater(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
-		_, _ = io.WriteString(z, body) // into memory
+		_, _ = io.WriteString(z, body) // writes to memory
 		_ = z.Close()
 		body = b.String()
 	case "/reason", "/broken":
@@ -56,7 +57,7 @@ func repeater(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 500 %[1]s\r\n%[2]s: 1\r\nContent-Length: %[3]d\r\n\r\n%[1]s", key, strings.ReplaceAll(key, "/", "-"), len(key))
 		return
 	}
-	_, _ = io.WriteString(w, body) // the client may be gone
+	_, _ = io.WriteString(w, body) // the client may have disconnected
 }
 
 func TestWhatIsMaskedIsNowhereToBeSeen(t *testing.T) {
@@ -91,7 +92,7 @@ func TestWhatIsMaskedIsNowhereToBeSeen(t *testing.T) {
 		require.NoError(t, err)
 		return list
 	}
-	require.Eventually(t, func() bool { // what we publish ourselves: each hook's callback, and that one was disabled
+	require.Eventually(t, func() bool { // our own events: each hook's callback, and that one hook was disabled
 		told := 0
 		for _, id := range ids[:5] {
 			for _, d := range pageOf(store.DeliveryFilter{Hook: webhook.CallbackHookID(uuid.MustParse(id))}) {
@@ -134,12 +135,13 @@ func TestWhatIsMaskedIsNowhereToBeSeen(t *testing.T) {
 	}
 }
 
-// forbidden are the ways of writing what is masked.
+// forbidden returns all encodings of the masked value.
 func forbidden() []string {
 	return []string{masked, url.QueryEscape(masked), url.PathEscape(masked), strings.ReplaceAll(masked, "/", "-"), "canary-masked"}
 }
 
-// seen is everything that a token's owner can look at: all answers of the API, and all pages that the console's links lead to.
+// seen returns everything that a token gives access to: all responses of the API, and all pages that the console's
+// links lead to.
 func seen(t *testing.T, s *system, token string, ids []string) (answers, pages string) {
 	t.Helper()
 	paths := []string{"hooks/", "hooks/?search=", "events/", "events/?event_type=>", "events/e-1/", "events/e-1/explain/", "deliveries/", "hook_events/", "jobs/", "rejected-events/", "audit/"}
@@ -206,7 +208,7 @@ func browse(t *testing.T, s *system, token string) string {
 	return all.String()
 }
 
-// load is a page, with and without HTML's escapes.
+// load returns a page, both with HTML's escapes and unescaped.
 func load(t *testing.T, browser *http.Client, url string) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)

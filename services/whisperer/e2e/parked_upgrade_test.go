@@ -23,7 +23,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// buildAt builds the programs as they were at a commit, and returns their folder.
+// buildAt builds the programs at a commit, and returns their folder.
 func buildAt(t *testing.T, commit string) string {
 	t.Helper()
 	if err := exec.CommandContext(t.Context(), "git", "-C", root, "cat-file", "-e", commit+"^{commit}").Run(); err != nil {
@@ -36,7 +36,7 @@ func buildAt(t *testing.T, commit string) string {
 	archive := exec.CommandContext(t.Context(), "sh", "-c", `git -C "$1" archive "$2" | tar -x -C "$3"`, "sh", root, commit, source)
 	text, err := archive.CombinedOutput()
 	require.NoError(t, err, string(text))
-	// without the folder's name in what is built, so that what is in the cache can be used
+	// trimmed paths, so that the build cache can be used
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out+"/", "./services/subscription-api/cmd/subscription-api",
 		"./services/delivery-worker/cmd/delivery-worker", "./services/whisperer/cmd/whisperer")
 	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
@@ -45,7 +45,7 @@ func buildAt(t *testing.T, commit string) string {
 	return out
 }
 
-// migrateWith brings the database to what the programs of a folder need.
+// migrateWith migrates the database with the program of a folder.
 func (s *system) migrateWith(folder string) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), filepath.Join(folder, "whisperer"), "migrate", "up")
@@ -54,8 +54,8 @@ func (s *system) migrateWith(folder string) {
 	require.NoError(s.t, err, string(text))
 }
 
-// What releases before the parked queue parked is drained by workers of this one, while both run side by side, and so is
-// what the old ones go on to park.
+// Workers of this release drain what releases before the parked queue parked, while both run side by side, including
+// what the old ones continue to park.
 func TestWhatOlderWorkersParkedIsDrainedInARollingUpgrade(t *testing.T) {
 	t.Parallel()
 	for _, commit := range []string{"380d9d8", "601315f"} {
@@ -66,7 +66,7 @@ func TestWhatOlderWorkersParkedIsDrainedInARollingUpgrade(t *testing.T) {
 	}
 }
 
-// newOldSystem starts the API as the programs of a folder have it, on a database that they migrated.
+// newOldSystem starts the API of a folder's programs, on a database that they have migrated.
 func newOldSystem(t *testing.T, old string) *system {
 	t.Helper()
 	database, key := testenv.EmptyPostgres(t), seal.NewKey()
@@ -180,7 +180,7 @@ func upgrade(t *testing.T, old string) {
 	require.Zero(t, count.N)
 }
 
-// after is the event that comes after one.
+// after returns the id that follows id.
 func after(id string) string {
 	var n int
 	_, _ = fmt.Sscanf(id, "e-%d", &n)

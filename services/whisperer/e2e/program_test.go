@@ -1,4 +1,4 @@
-// Package e2e_test starts the real programs, on a real Postgres and a real nats-server, and looks at them from outside.
+// Package e2e_test starts the real programs, on a real Postgres and a real nats-server, and tests them from outside.
 package e2e_test
 
 import (
@@ -37,10 +37,10 @@ const (
 	secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 )
 
-// binaries is the folder that the programs were built into.
+// binaries is the folder with the built programs.
 var binaries string
 
-// sideBySide is how many tests run at once at least, where -parallel does not say it: they wait for programs most of the time.
+// sideBySide is the minimum number of parallel tests unless -parallel is given: they mostly wait for programs.
 const sideBySide = 4
 
 func TestMain(m *testing.M) {
@@ -77,7 +77,7 @@ type system struct {
 	// masterKey seals secrets.
 	masterKey string
 	api       string
-	// release is the folder of other programs than those of now.
+	// release is the folder of another release's programs; empty for the current ones.
 	release string
 	// server is the API.
 	server   *program
@@ -89,7 +89,7 @@ func newSystem(t *testing.T) *system {
 	return newSystemOn(t, testenv.Postgres(t), testenv.NATS(t))
 }
 
-// newSystemOn starts the API on a migrated database and a NATS, with more of an environment.
+// newSystemOn starts the API on a migrated database and a NATS, with additional environment variables.
 func newSystemOn(t *testing.T, database, nats string, env ...string) *system {
 	t.Helper()
 	key := seal.NewKey()
@@ -113,7 +113,7 @@ func newSystemOn(t *testing.T, database, nats string, env ...string) *system {
 // program is a running process of ours.
 type program struct {
 	name, health string
-	// log is what it said, to be read after its end.
+	// log is its output, to be read after its end.
 	log   bytes.Buffer
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -160,7 +160,7 @@ func (s *system) start(name string, env ...string) *program {
 
 func (p *program) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) } // it may have ended
 
-// stop ends the program in good order.
+// stop shuts the program down.
 func (p *program) stop(t *testing.T) {
 	t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -180,7 +180,7 @@ func freePort(t *testing.T) int {
 	return port
 }
 
-// hook makes a hook through the API and returns its id.
+// hook creates a hook through the API and returns its id.
 func (s *system) hook(body string) string {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.api+"/whisperer/hooks/", bytes.NewReader([]byte(body)))
@@ -201,7 +201,7 @@ func (s *system) hook(body string) string {
 	return made.ID
 }
 
-// publish publishes an event and returns when JetStream has it.
+// publish publishes an event and returns when JetStream has stored it.
 func (s *system) publish(ctx context.Context, body string) error {
 	return s.bus.PublishEvents(ctx, []bus.Outgoing{{Tenant: webhook.DefaultTenant, Type: "order.created", Body: []byte(body)}})
 }
@@ -209,7 +209,7 @@ func (s *system) publish(ctx context.Context, body string) error {
 // eventID returns the id of the event that the request delivers.
 func eventID(q testenv.Received) string { return q.Header.Get("X-Whisperer-Event-Id") }
 
-// requireSigned fails the test where the request is not signed with the hooks' secret.
+// requireSigned fails the test if the request is not signed with the hooks' secret.
 func requireSigned(t *testing.T, q testenv.Received) {
 	t.Helper()
 	key, err := signature.ParseVerifyKey(secret)

@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// A receiver keeps what it gets in a table of its own, loses something, and is sent exactly that again.
+// A receiver keeps what it gets in its own table and loses some of it. Exactly that is sent again.
 func TestAReceiversDatabaseIsReconciledWithWhatWasSent(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)

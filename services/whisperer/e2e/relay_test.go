@@ -24,7 +24,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// shownRequest is what whisperer listen --relay --json says of a request.
+// shownRequest is the output of whisperer listen --relay --json about a request.
 type shownRequest struct {
 	DeliveryID string      `json:"delivery_id"`
 	EventID    string      `json:"event_id"`
@@ -47,7 +47,7 @@ type laptop struct {
 	said []string
 }
 
-// listen starts it, and returns when so many workers copy.
+// listen starts it, and returns when the given number of workers send copies.
 func (s *system) listen(token string, workers int, args ...string) *laptop {
 	s.t.Helper()
 	l := &laptop{t: s.t, cmd: exec.CommandContext(context.WithoutCancel(s.t.Context()), filepath.Join(binaries, "whisperer"), append([]string{"listen", "--relay", "--json"}, args...)...)}
@@ -95,7 +95,7 @@ func (l *laptop) all() []shownRequest {
 	return slices.Clone(l.got)
 }
 
-// hears waits until it has said something so often.
+// hears waits until the text was printed this many times.
 func (l *laptop) hears(text string, times int) {
 	l.t.Helper()
 	require.Eventually(l.t, func() bool {
@@ -105,7 +105,7 @@ func (l *laptop) hears(text string, times int) {
 	}, 2*time.Minute, 10*time.Millisecond, "listen does not say %q", text)
 }
 
-// events are the ids of the events that were shown, sorted.
+// events returns the ids of the events that were shown, sorted.
 func (l *laptop) events() []string {
 	var ids []string
 	for _, r := range l.all() {
@@ -115,7 +115,7 @@ func (l *laptop) events() []string {
 	return ids
 }
 
-// requests are those at the path of the receiver, by webhook-id.
+// requests returns the requests to the path of the receiver, by webhook-id.
 func requests(r *testenv.Receiver, path string) map[string]testenv.Received {
 	at := map[string]testenv.Received{}
 	for _, q := range r.All() {
@@ -211,7 +211,7 @@ func TestALaptopThatReadsNothingOrFindsTheAPIRestartedCostsNobodyAnything(t *tes
 	_, err = fmt.Fprintf(conn, "GET /whisperer/relay/ HTTP/1.1\r\nHost: %s\r\nAuthorization: Token %s\r\n\r\n", conn.RemoteAddr(), s.token)
 	require.NoError(t, err)
 	head := bufio.NewReaderSize(conn, 1<<10)
-	for line := ""; !strings.Contains(line, `"worker"`); { // and then it reads no more
+	for line := ""; !strings.Contains(line, `"worker"`); { // and then it stops reading
 		line, err = head.ReadString('\n')
 		require.NoError(t, err)
 	}
@@ -225,12 +225,12 @@ func TestALaptopThatReadsNothingOrFindsTheAPIRestartedCostsNobodyAnything(t *tes
 	}
 	s.awaitRecorded(hook, want, 1)
 	require.Len(t, distinct(s.receiver.All()), len(want), "each was sent, whoever reads")
-	// the connection of the one that does not read is closed
+	// the connection that is not read is closed
 	require.Eventually(t, func() bool {
 		_, err := conn.Write([]byte("\r\n"))
 		return err != nil
 	}, 2*time.Minute, 100*time.Millisecond)
-	// and the other one goes on
+	// and the other one continues
 	require.NoError(t, s.publish(t.Context(), `{"event_id":"last","data":1}`))
 	require.Eventually(t, func() bool { return slices.Contains(reader.events(), "last") }, 2*time.Minute, 10*time.Millisecond)
 

@@ -24,14 +24,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// script is an integrator's, as it was written against the system before this one.
+// script is an integrator's script that was written for the predecessor.
 type script struct {
 	t          *testing.T
 	api, token string
 	client     *http.Client
 }
 
-// do makes a request as the script does and decodes the answer.
+// do sends a request as the script does and decodes the response.
 func (s *script) do(method, path string, body any) (status int, answer map[string]any) {
 	s.t.Helper()
 	var sent io.Reader
@@ -55,7 +55,7 @@ func (s *script) do(method, path string, body any) (status int, answer map[strin
 	return res.StatusCode, answer
 }
 
-// shop is the script's receiver: it checks what it always checked, and answers as the path says.
+// shop is the script's receiver: it checks what it always checked, and answers according to the path.
 type shop struct {
 	*httptest.Server
 
@@ -94,7 +94,7 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// check is what such receivers do: the signature over the bytes as they came, and the four keys of the body.
+// check does what such receivers do: it verifies the signature over the exact bytes, and the four keys of the body.
 func (s *shop) check(r *http.Request, body []byte) {
 	mac := hmac.New(sha256.New, []byte(shopSecret))
 	mac.Write(body)
@@ -115,7 +115,7 @@ func (s *shop) check(r *http.Request, body []byte) {
 	}
 }
 
-// at are the requests to a path so far.
+// at returns the requests to a path so far.
 func (s *shop) at(path string) []*http.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,7 +177,7 @@ func TestAnOldIntegratorsScriptAndReceiverWorkUnchanged(t *testing.T) {
 
 type fields = map[string]any
 
-// createHooks makes one hook for each way of retrying, and for each kind of config, and returns their ids by path.
+// createHooks creates one hook for each retry choice, and for each kind of config, and returns their ids by path.
 func (s *script) createHooks(receiver string) map[string]string {
 	s.t.Helper()
 	countdown := func(choice string, kwargs fields) fields { return fields{"choice": choice, "kwargs": kwargs} }
@@ -231,7 +231,7 @@ func (s *script) readAndChange(id string) {
 	for _, path := range []string{"/whisperer/hooks/" + id, "/whisperer/hooks/" + id + "/"} {
 		status, hook := s.do(http.MethodGet, path, nil)
 		require.Equal(s.t, http.StatusOK, status)
-		status, again := s.do(http.MethodPut, path, hook) // what was read is written back
+		status, again := s.do(http.MethodPut, path, hook) // writes back what was read
 		require.Equal(s.t, http.StatusOK, status, again)
 		status, hook = s.do(http.MethodPatch, path, fields{"name": "SAP", "is_active": true})
 		require.Equal(s.t, http.StatusOK, status)
@@ -251,7 +251,7 @@ func (s *script) readAndChange(id string) {
 	require.NotEmpty(s.t, types["results"])
 }
 
-// found is how many hook events a query finds.
+// found returns how many hook events a query finds.
 func (s *script) found(query string) int {
 	s.t.Helper()
 	status, list := s.do(http.MethodGet, "/whisperer/hook_events"+query, nil)
@@ -259,7 +259,8 @@ func (s *script) found(query string) int {
 	return len(list["results"].([]any))
 }
 
-// lookUp asks for hook events by every filter that there was: one that finds them, and its opposite.
+// lookUp filters hook events by every filter of the predecessor: once with a value that matches, and once with one
+// that does not.
 func (s *script) lookUp(hooks map[string]string, before time.Time) {
 	s.t.Helper()
 	fixed := hooks["/flaky/fixed"]
@@ -289,7 +290,7 @@ func (s *script) lookUp(hooks map[string]string, before time.Time) {
 	}
 }
 
-// retry has a failed hook event sent again, and awaits it.
+// retry retries a failed hook event, and waits for it.
 func (s *script) retry(hook string, shop *shop) {
 	s.t.Helper()
 	var event map[string]any

@@ -22,7 +22,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// post calls the API and returns the answer, whose status has to be that.
+// post calls the API and returns the response, which must have the status.
 func (s *system) post(path, body string, status int) map[string]any {
 	s.t.Helper()
 	return s.call(http.MethodPost, path, body, status)
@@ -50,7 +50,7 @@ func (s *system) call(method, path, body string, status int) map[string]any {
 	return answer
 }
 
-// strict is a receiver that wants a client certificate and a token of its login.
+// strict is a receiver that requires a client certificate and a token of its login.
 type strict struct {
 	*httptest.Server
 

@@ -18,7 +18,7 @@ func encoded(text string) string {
 	return string(raw)
 }
 
-// states are those of a hook's deliveries, with their reasons, by the events' ids.
+// states returns the states of a hook's deliveries, with their reasons, by the events' ids.
 func (s *system) states(hook string) map[string]string {
 	found := map[string]string{}
 	for _, d := range s.get("/whisperer/hooks/" + hook + "/deliveries/")["results"].([]any) {
@@ -58,7 +58,7 @@ func TestWhatIsSentIsWhatTheTransformMakes(t *testing.T) {
 	requireSigned(t, got[0])
 	require.Equal(t, "A-1/19.90", got[0].Header.Get("X-Route"))
 
-	// The failure is in the hook's stats, and an operational event was delivered.
+	// The hook's stats count the failure, and an operational event was delivered.
 	s.receiver.Await(t, "/told", 1)
 	require.NotEmpty(t, told)
 	require.Eventually(t, func() bool {
@@ -69,7 +69,7 @@ func TestWhatIsSentIsWhatTheTransformMakes(t *testing.T) {
 	require.Contains(t, stats["transform_failures"].(map[string]any)["last_error"], "no such overload")
 	require.Nil(t, stats["failing_since"], "the receiver has not failed")
 
-	// before it is saved, it is tried on what there was
+	// before it is saved, it is tested on past events
 	tried := s.post("/whisperer/hooks/backtest/", `{"event_type":"order.*","config":{"transform":"{\"n\": string(event.data.number), \"t\": event.data.total}"}}`, http.StatusOK)
 	require.InDelta(t, 2, tried["made"], 0)
 	require.Equal(t, map[string]any{"n": "7", "t": 19.9}, tried["samples"].([]any)[0].(map[string]any)["after"])
@@ -77,7 +77,7 @@ func TestWhatIsSentIsWhatTheTransformMakes(t *testing.T) {
 	require.InDelta(t, 1, tried["unmade"], 0)
 	require.Equal(t, "bad", tried["transform_failure"].(map[string]any)["event_id"])
 
-	// what is dead is sent when the transform is right
+	// dead deliveries are sent once the transform is right
 	s.call(http.MethodPatch, "/whisperer/hooks/"+hook+"/", `{"config":{"format":"raw","transform":"{\"text\": \"Order \" + string(event.data.number)}"}}`, http.StatusOK)
 	s.post("/whisperer/deliveries/"+webhook.DeliveryID(uuid.MustParse(hook), "bad").String()+"/retry/", `{}`, http.StatusOK)
 	got = s.receiver.Await(t, "/shaped", 2)
@@ -100,7 +100,7 @@ func TestAThinWebhookSaysWhereItsEventIs(t *testing.T) {
 	}
 	id := s.hook(`{"event_type":"order.*","target_url":"` + s.receiver.URL + `/thin","secret_key":"` + secret + `","config":{"format":"Thin","headers_from":{"X-Number":"event.data.number"}},` +
 		`"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":1}}}`)
-	old := s.start("delivery-worker") // which does not know where the API is
+	old := s.start("delivery-worker") // does not know where the API is
 	const eventID = "e/1 ü?"
 	require.NoError(t, s.publish(t.Context(), `{"event_id":"`+eventID+`","event_time":"2026-01-31T12:00:00Z","entity":"order:61","data":{"number":"A-1"}}`))
 	require.Eventually(t, func() bool { return s.states(id)[eventID] == "waiting attempt_failed" }, 2*time.Minute, 50*time.Millisecond)
@@ -116,7 +116,7 @@ func TestAThinWebhookSaysWhereItsEventIs(t *testing.T) {
 	fetched := s.get("/whisperer/events/e%2F1%20%C3%BC%3F/")
 	require.Equal(t, map[string]any{"number": "A-1"}, fetched["data"])
 
-	refused := newSystem(t) // where nobody said where the API is
+	refused := newSystem(t) // its API has no public URL
 	answer := refused.post("/whisperer/hooks/", `{"event_type":"order.*","target_url":"`+s.receiver.URL+`/x","config":{"format":"thin"}}`, http.StatusUnprocessableEntity)
 	require.Equal(t, "/config/format", answer["errors"].([]any)[0].(map[string]any)["pointer"])
 	require.Contains(t, answer["errors"].([]any)[0].(map[string]any)["detail"], "WHISPERER_PUBLIC_URL")
@@ -161,7 +161,7 @@ func TestWhatCountsAsDeliveredIsTheHooksToSay(t *testing.T) {
 	s.awaitRecorded(created, map[string]webhook.DeliveryState{"e-1": webhook.Dead}, 5)
 	require.Equal(t, "dead exhausted", s.states(created)["e-1"])
 
-	// a 200 that says it failed, and one of which nobody knows, are tried again
+	// a 200 whose body reports a failure, or for which the condition cannot be evaluated, is retried
 	s.awaitRecorded(soft, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 3)
 	require.Contains(t, s.receiver.Await(t, "/told/soft", 1)[0].Body, `"outcome":"delivered"`)
 	attempts := s.get("/whisperer/deliveries/" + webhook.DeliveryID(uuid.MustParse(soft), "e-1").String() + "/")["attempts"].([]any)

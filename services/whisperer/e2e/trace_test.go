@@ -25,13 +25,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// traces is a collector of OpenTelemetry.
+// traces is an OpenTelemetry collector.
 type traces struct {
 	*httptest.Server
 
 	mu    sync.Mutex
 	spans []span
-	// raw is all that came.
+	// raw is everything that was received.
 	raw []byte
 }
 
@@ -87,7 +87,7 @@ func (c *traces) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// of are the spans of a trace, in the order of their names.
+// of returns the spans of a trace, sorted by name.
 func (c *traces) of(trace string) []span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,7 +96,7 @@ func (c *traces) of(trace string) []span {
 	return list
 }
 
-// traced are the settings by which a program's traces get there quickly.
+// traced returns the settings that make a program export its traces quickly.
 func (c *traces) traced(s *system) {
 	s.env = append(s.env, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL, "OTEL_BSP_SCHEDULE_DELAY=50")
 }
@@ -192,7 +192,7 @@ func TestRetriesAndRequestsToTheAPIAreTraced(t *testing.T) {
 	require.NoError(t, answer.Body.Close())
 	require.Equal(t, http.StatusAccepted, answer.StatusCode)
 	require.Eventually(t, func() bool { return len(c.of(traceID)) == 5 }, 2*time.Minute, 10*time.Millisecond)
-	list := c.of(traceID) // of two attempts, the request, the fan-out and the publication
+	list := c.of(traceID) // two attempts, the request, the fan-out and the publication
 	request, out, publication := list[2], list[3], list[4]
 	require.Equal(t, "POST /whisperer/events/", request.name)
 	require.Equal(t, origin, request.parent)
@@ -230,7 +230,7 @@ func TestACallbackGoesOnWithTheTraceOfItsDelivery(t *testing.T) {
 		Header: map[string]string{"traceparent": "00-" + traceID + "-" + origin + "-01"},
 	}}))
 	require.Eventually(t, func() bool { return len(c.of(traceID)) == 5 }, 2*time.Minute, 10*time.Millisecond)
-	list := c.of(traceID) // of two attempts, two fan-outs and the publication of the callback
+	list := c.of(traceID) // two attempts, two fan-outs and the publication of the callback
 	publication := list[4]
 	require.Equal(t, "publish", publication.name)
 	require.Equal(t, otlp.Span_SPAN_KIND_PRODUCER, publication.kind)

@@ -20,11 +20,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// An upgrade migrates first and replaces the programs one by one afterwards, so that for a while this release's programs
-// run on the next release's schema, and start on it. What the next release may add is added here to every table, without
-// knowing what it will be: a column that may be null, one with a default, an index, a table beside them.
+// An upgrade migrates first and then replaces the programs one by one. So for a while this release's programs run,
+// and start, on the next release's schema. This test adds to every table what the next release may add: a nullable
+// column, one with a default, an index, and an additional table.
 
-// plain opens the system's database for what only this test says to it.
+// plain opens the system's database directly.
 func (s *system) plain() *sql.DB {
 	s.t.Helper()
 	url := ""
@@ -39,7 +39,7 @@ func (s *system) plain() *sql.DB {
 	return db
 }
 
-// migrateOn makes the schema that of a release after this one.
+// migrateOn changes the schema into that of a later release.
 func (s *system) migrateOn(db *sql.DB) {
 	s.t.Helper()
 	rows, err := db.QueryContext(s.t.Context(), `
@@ -67,7 +67,8 @@ func (s *system) migrateOn(db *sql.DB) {
 	require.NoError(s.t, err)
 }
 
-// waits starts a program that does not get ready, and returns when its check has said why, which has to be once in its log.
+// waits starts a program that does not become ready. It returns when its check has said why, and requires the reason
+// once in its log.
 func (s *system) waits(name, why string) {
 	s.t.Helper()
 	health := freeAddress(s.t)
@@ -101,7 +102,7 @@ func (s *system) waits(name, why string) {
 	require.LessOrEqual(s.t, strings.Count(said(), why), 1+int(time.Since(began)/time.Minute), "it says so once a minute: %s", said())
 }
 
-// newHook makes a hook for all orders and returns when the workers know it: probes reach its receiver.
+// newHook creates a hook for all orders and returns when the workers know it, which probes show.
 func (s *system) newHook(path string) string {
 	s.t.Helper()
 	id := s.hook(`{"event_type":"order.>","target_url":"` + s.receiver.URL + path + `","secret_key":"` + secret + `"}`)
@@ -114,7 +115,7 @@ func (s *system) newHook(path string) string {
 	return id
 }
 
-// publishAndAwait publishes events of these ids and waits until the ledger says that the hook has got them.
+// publishAndAwait publishes events with these ids and waits until the ledger says that the hook has got them.
 func (s *system) publishAndAwait(hook string, ids ...string) {
 	s.t.Helper()
 	want := map[string]webhook.DeliveryState{}
@@ -133,7 +134,7 @@ func (s *system) startAPI() *program {
 	return p
 }
 
-// ask asks the API, and wants a 2xx.
+// ask calls the API, and requires a 2xx.
 func (s *system) ask(method, path, body string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.api+path, strings.NewReader(body))
@@ -155,12 +156,12 @@ func TestProgramsOfThisReleaseRunAndStartOnTheNextOnesSchema(t *testing.T) {
 	db := s.plain()
 	s.migrateOn(db)
 
-	// Those that run go on.
+	// Running programs continue.
 	s.publishAndAwait(before, "e-2", "e-3")
 	running := s.newHook("/running")
 	s.publishAndAwait(running, "e-4")
 
-	// One that dies starts again, and everything that it writes and reads works.
+	// A program that dies starts again, and everything that it writes and reads works.
 	worker.stop(t)
 	s.start("delivery-worker")
 	s.startAPI()
@@ -168,7 +169,7 @@ func TestProgramsOfThisReleaseRunAndStartOnTheNextOnesSchema(t *testing.T) {
 	s.publishAndAwait(started, "e-5")
 	hook := "/whisperer/hooks/" + started + "/"
 	s.ask(http.MethodPost, hook+"pause/", "")
-	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-6","data":1}`)) // parked, where the pause is known by then
+	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-6","data":1}`)) // parked, because the pause is known by then
 	s.ask(http.MethodPost, hook+"resume/", "")
 	s.awaitRecorded(started, map[string]webhook.DeliveryState{"e-6": webhook.Delivered}, 0)
 	s.ask(http.MethodPatch, hook, `{"name":"renamed"}`)
@@ -182,7 +183,7 @@ func TestProgramsOfThisReleaseRunAndStartOnTheNextOnesSchema(t *testing.T) {
 	s.ask(http.MethodGet, "/whisperer/events/e-5/explain/", "")
 	s.ask(http.MethodGet, hook+"stats/", "")
 
-	// A schema that has taken away what they need says so, and they refuse it.
+	// The programs refuse a schema that says it has removed what they need.
 	_, err := db.ExecContext(t.Context(), `UPDATE schema_support SET oldest = (SELECT max(version_id) FROM goose_db_version)`)
 	require.NoError(t, err)
 	for _, name := range []string{"delivery-worker", "subscription-api"} {
@@ -203,7 +204,7 @@ func TestProgramsOfThisReleaseWaitForNobodyOnTheOneBefores(t *testing.T) {
 	for _, name := range []string{"delivery-worker", "subscription-api"} {
 		s.waits(name, "whisperer migrate up")
 	}
-	// What came meanwhile is delivered once the schema is there.
+	// Everything published meanwhile is delivered once the schema is right.
 	_, err = db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) SELECT max(version_id) + 1, true FROM goose_db_version`)
 	require.NoError(t, err)
 	s.start("delivery-worker")

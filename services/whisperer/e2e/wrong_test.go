@@ -30,22 +30,23 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// What somebody who runs the programs gets wrong, and puts right again. Whatever it is, both programs live on, are not ready,
-// say in /readyz and once a minute in the log what to do, and go on by themselves when it is put right. Nothing that was
-// published meanwhile is lost. Each is tried on programs that start into it, and on programs that run.
+// These tests make an operator's mistakes and correct them. In each case both programs keep running and become not
+// ready. They say what to do in /readyz, and once a minute in the log. They recover by themselves after the
+// correction. Nothing that was published meanwhile is lost. Each mistake is tested with programs that are started
+// during it, and with running programs.
 
-// mistake is one of them.
+// mistake is an operator's mistake.
 type mistake struct {
 	make, mend func(*ground)
-	// words are what both programs say of it.
+	// words are what both programs say about it.
 	words []string
-	// elsewhere says that the statements are made in another database.
+	// elsewhere says that the statements are executed in another database.
 	elsewhere bool
-	// workerOnly says that it is nothing to the API.
+	// workerOnly says that it does not affect the API.
 	workerOnly bool
-	// ofNATS says that the API goes on without NATS once it had it.
+	// ofNATS says that the API continues without NATS once it had it.
 	ofNATS bool
-	// startOnly says that programs which run do not see it before they start again.
+	// startOnly says that running programs do not notice it until they are restarted.
 	startOnly bool
 }
 
@@ -113,7 +114,7 @@ func mistakes() map[string]mistake {
 			make: func(g *ground) {
 				g.t.Helper()
 				g.exec(`ALTER DATABASE whisperer ALLOW_CONNECTIONS false`)
-				require.Eventually(g.t, func() bool { // the test's own sessions, too
+				require.Eventually(g.t, func() bool { // including the test's own sessions
 					return g.tryExec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'whisperer'`, `ALTER DATABASE whisperer RENAME TO away`) == nil
 				}, 2*time.Minute, 50*time.Millisecond)
 			},
@@ -126,7 +127,8 @@ func mistakes() map[string]mistake {
 			make:   func(g *ground) { g.t.Helper(); g.adopt(uuid.NewString()) },
 			mend:   func(g *ground) { g.t.Helper(); g.adopt(g.installation) },
 			words:  []string{"belongs to another installation", "WHISPERER_NAMESPACE", "whisperer migrate streams --adopt"},
-			// a worker that runs ends, as what is in the streams is not its to take any more, and waits when it is started again
+			// a running worker ends, because it may no longer take what is in the streams, and waits when it is
+			// restarted
 			startOnly: true,
 		},
 		"a wrong password of NATS": {
@@ -138,11 +140,11 @@ func mistakes() map[string]mistake {
 	}
 }
 
-// ground is a PostgreSQL and a NATS that ask for passwords, with an installation on them.
+// ground is a PostgreSQL and a NATS that require passwords, with an installation on them.
 type ground struct {
 	t            *testing.T
 	pg           *localpg.Server
-	database     string // where statements are made
+	database     string // where statements are executed
 	nats         *natsd.Server
 	natsConfig   string
 	installation string
@@ -189,7 +191,7 @@ func newGround(t *testing.T) *ground {
 	return g
 }
 
-// exec makes statements as the superuser, each in a transaction of its own.
+// exec executes statements as the superuser, each in its own transaction.
 func (g *ground) exec(statements ...string) {
 	g.t.Helper()
 	require.NoError(g.t, g.tryExec(statements...))
@@ -225,7 +227,7 @@ func (g *ground) restartNATS(password string) {
 	require.NoError(g.t, err)
 }
 
-// connect connects this test for an installation.
+// connect connects this test as an installation.
 func (g *ground) connect(installation string) *bus.Bus {
 	g.t.Helper()
 	b, err := bus.Connect(g.t.Context(), bus.Options{
@@ -236,7 +238,7 @@ func (g *ground) connect(installation string) *bus.Bus {
 	return b
 }
 
-// adopt makes the streams another installation's.
+// adopt assigns the streams to another installation.
 func (g *ground) adopt(installation string) {
 	g.t.Helper()
 	adopted, err := g.connect(installation).Streams().Adopt(g.t.Context())
@@ -244,7 +246,7 @@ func (g *ground) adopt(installation string) {
 	require.Len(g.t, adopted, 5)
 }
 
-// output is what a program says, to be read while it runs.
+// output is a program's output, which can be read while the program runs.
 type output struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -257,7 +259,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// problems are the lines that are warnings or errors.
+// problems returns the lines that are warnings or errors.
 func (o *output) problems() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -270,7 +272,7 @@ func (o *output) problems() []string {
 	return list
 }
 
-// running is a program on the ground.
+// running is a running program.
 type running struct {
 	*ground
 
@@ -304,7 +306,7 @@ func (g *ground) start(name string) *running {
 	return p
 }
 
-// readiness asks the program, which has to answer.
+// readiness asks the program, which must answer.
 func (p *running) readiness(path string) (status int, text string) {
 	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.health+path, nil)
@@ -328,7 +330,7 @@ func containsAll(text string, words []string) bool {
 	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
 }
 
-// says reports how many of its lines have all the words.
+// says counts the lines that contain all the words.
 func (p *running) says(words []string) int {
 	n := 0
 	for _, line := range p.said.problems() {
@@ -339,7 +341,7 @@ func (p *running) says(words []string) int {
 	return n
 }
 
-// named waits until the program is not ready, for that reason, and has logged it.
+// named waits until the program is not ready for that reason, and has logged it.
 func (p *running) named(words []string, staysReady bool) {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
@@ -349,7 +351,7 @@ func (p *running) named(words []string, staysReady bool) {
 	}, 2*time.Minute, 50*time.Millisecond, "%s has to say %q", p.name, words)
 }
 
-// endure is what a program goes through that meets a mistake.
+// endure takes programs through a mistake and its correction.
 func (g *ground) endure(m mistake, programs func() []*running, atStart bool) {
 	t := g.t
 	t.Helper()
@@ -372,7 +374,7 @@ func (g *ground) endure(m mistake, programs func() []*running, atStart bool) {
 			return slices.ContainsFunc(g.receiver.All(), func(r testenv.Received) bool { return eventID(r) == "e-2" })
 		}, 2*time.Minute, 50*time.Millisecond, "deliveries go on")
 	}
-	select { // whoever complains each second does so in this time
+	select { // long enough for a program that complains every second
 	case <-time.After(5 * time.Second):
 	case <-t.Context().Done():
 	}
@@ -402,7 +404,7 @@ func (g *ground) publish(id string) {
 	}, 2*time.Minute, 100*time.Millisecond, "publish %s", id)
 }
 
-// delivered waits until the ledger has it.
+// delivered waits until the ledger has recorded the deliveries.
 func (g *ground) delivered(ids ...string) {
 	g.t.Helper()
 	for _, id := range ids {
@@ -413,7 +415,7 @@ func (g *ground) delivered(ids ...string) {
 	}
 }
 
-// makeHook makes a hook for all that is published.
+// makeHook creates a hook for everything that is published.
 func (g *ground) makeHook() {
 	g.t.Helper()
 	g.receiver = testenv.NewReceiver(g.t)

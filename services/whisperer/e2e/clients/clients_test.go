@@ -1,6 +1,6 @@
-// Package clients_test puts other people's software to what Whisperer serves: generators of clients and linters to its
-// documents, verifiers of signatures, the SDKs of CloudEvents and a client of NATS to its deliveries and subjects. They come
-// from their registries, in the versions that testdata pins.
+// Package clients_test checks what Whisperer serves with other software: client generators and linters for its
+// documents, verifiers of signatures, and CloudEvents SDKs and a NATS client for its deliveries and subjects. They
+// come from their registries, in the versions that testdata pins.
 package clients_test
 
 import (
@@ -34,7 +34,8 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // delivery is a request as the receiver got it, in the form that the foreign programs read.
 type delivery struct {
-	// Secret is what the libraries are given, Raw says that it is the secret's bytes, and Refused that it is another one.
+	// Secret is the secret that the libraries get, Raw says that it is the secret's bytes, and Refused that it is the
+	// wrong one.
 	Secret  string            `json:"secret"`
 	Raw     bool              `json:"raw"`
 	Refused bool              `json:"refused"`
@@ -46,7 +47,7 @@ type delivery struct {
 	header http.Header
 }
 
-// prefixed is a secret of the form that Standard Webhooks has.
+// prefixed is a secret in the format of Standard Webhooks.
 const prefixed = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // world is a running system and a receiver.
@@ -85,7 +86,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// environ is what the foreign programs need to know.
+// environ returns the environment for the foreign programs.
 func (w *world) environ() []string {
 	return []string{"WHISPERER_URL=" + w.url, "WHISPERER_TOKEN=" + w.token, "RECEIVER=" + w.receiver.URL, "NATS_URL=" + w.nats}
 }
@@ -104,7 +105,7 @@ func (w *world) get(t *testing.T, path string) []byte {
 	return body
 }
 
-// call asks the API for what the client has no method for.
+// call calls the API for what the client has no method for.
 func (w *world) call(t *testing.T, method, path string, in any) map[string]any {
 	t.Helper()
 	body, err := json.Marshal(in)
@@ -124,8 +125,8 @@ func (w *world) call(t *testing.T, method, path string, in any) map[string]any {
 	return out
 }
 
-// hook makes a hook at a path of the receiver, for the events of one entity: tests that run side by side have one each, and so
-// none gets another's.
+// hook creates a hook that targets a path of the receiver, for the events of one entity. Concurrent tests use
+// different entities, so none gets another's events.
 func (w *world) hook(t *testing.T, entity, path, format, secret string, also ...map[string]any) string {
 	t.Helper()
 	config := map[string]any{"format": format, "filter": fmt.Sprintf("event.entity == %q", entity)}
@@ -154,7 +155,7 @@ func (w *world) await(t *testing.T, path string, n int) []delivery {
 	return list
 }
 
-// order is the catalogue's example of order.created.
+// order returns the catalogue's example of order.created.
 func (w *world) order(t *testing.T) json.RawMessage {
 	t.Helper()
 	raw, err := json.Marshal(w.call(t, http.MethodGet, "event-types/order.created/", nil)["example"])
@@ -235,7 +236,7 @@ func (w *world) publish(t *testing.T, entity, id string) {
 	w.call(t, http.MethodPost, "events/", map[string]any{"event_id": id, "event_type": "order.created", "entity": entity, "data": w.order(t)})
 }
 
-// publishUntil publishes one event after the other until something is true of the nth, and returns n.
+// publishUntil publishes one event after the other until is returns true for the nth, and returns n.
 func (w *world) publishUntil(t *testing.T, entity string, is func(n int) bool) int {
 	t.Helper()
 	for began, n := time.Now(), 1; ; n++ {
@@ -247,10 +248,10 @@ func (w *world) publishUntil(t *testing.T, entity string, is func(n int) bool) i
 	}
 }
 
-// signatures counts those of a delivery.
+// signatures counts the signatures of a delivery.
 func signatures(d delivery) int { return len(strings.Fields(d.Headers["webhook-signature"])) }
 
-// verified makes deliveries to hooks with all kinds of secrets, and verifies those that Go's library can.
+// verified makes deliveries to hooks with all kinds of secrets, and verifies those that Go's library can verify.
 func (w *world) verified(t *testing.T) []delivery {
 	t.Helper()
 	const other, plain, entity = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "correct horse battery staple", "signed:1"
@@ -261,7 +262,7 @@ func (w *world) verified(t *testing.T) []delivery {
 	ed := w.hook(t, entity, "/ed25519", "oms", prefixed)
 	public, ok := w.call(t, http.MethodPost, "hooks/"+ed+"/secret/rotate/", map[string]any{"algorithm": "ed25519"})["public_key"].(string)
 	require.True(t, ok)
-	n := w.publishUntil(t, entity, func(n int) bool { // what a worker knows of a hook may be a second old
+	n := w.publishUntil(t, entity, func(n int) bool { // a worker's knowledge of a hook may be a second old
 		return signatures(w.await(t, "/rotated", n)[n-1]) == 2 && signatures(w.await(t, "/ed25519", n)[n-1]) == 2
 	})
 
@@ -292,7 +293,7 @@ func (w *world) verified(t *testing.T) []delivery {
 	add("/cloudevents", prefixed)
 	add("/rotated", prefixed)
 	add("/rotated", other)
-	add("/ed25519", prefixed) // until the old secret expires; the libraries pass over v1a
+	add("/ed25519", prefixed) // until the old secret expires; the libraries skip v1a
 	require.Contains(t, list[len(list)-1].Headers["webhook-signature"], "v1a,")
 	key, err := signature.ParseVerifyKey(public)
 	require.NoError(t, err)
@@ -313,7 +314,7 @@ func (w *world) verified(t *testing.T) []delivery {
 	return list
 }
 
-// deliveryHeaders are the headers that the document has for deliveries, in lower case, and whether they are always sent.
+// deliveryHeaders returns the document's headers of deliveries, in lower case, and whether they are always sent.
 func deliveryHeaders(t *testing.T, document []byte) map[string]bool {
 	t.Helper()
 	var doc struct {
@@ -334,7 +335,7 @@ func deliveryHeaders(t *testing.T, document []byte) map[string]bool {
 	return headers
 }
 
-// lines writes deliveries one a line.
+// lines encodes deliveries, one per line.
 func lines(t *testing.T, list []delivery) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -344,7 +345,8 @@ func lines(t *testing.T, list []delivery) []byte {
 	return out.Bytes()
 }
 
-// TestTheLockNamesNoRegistry keeps the lock file usable with any registry: whoever writes it may have one of their own.
+// TestTheLockNamesNoRegistry makes sure that the lock file works with any registry: whoever generates it may use one
+// of their own.
 func TestTheLockNamesNoRegistry(t *testing.T) {
 	t.Parallel()
 	f, err := os.Open("testdata/npm/package-lock.json")

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience bounds a foreign program, on a busy machine.
+// patience bounds a foreign program on a busy machine.
 const patience = 5 * time.Minute
 
 // node is a folder with the programs of testdata/npm and the packages that they need.
@@ -23,7 +23,8 @@ type node struct {
 	dir string
 }
 
-// newNode installs the packages where that was not done before. A machine without npm skips the test, unless CI is true.
+// newNode installs the packages unless that was done before. On a machine without npm it skips the test, unless CI is
+// true.
 func newNode(t *testing.T) *node {
 	t.Helper()
 	if _, err := exec.LookPath("npm"); err != nil {
@@ -38,7 +39,8 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
-// packages is a folder with what the lock file lists. It is kept for the next run, by the lock file's hash.
+// packages returns a folder with the packages of the lock file. It is kept for later runs, by the hash of the lock
+// file.
 func packages(t *testing.T) string {
 	t.Helper()
 	lock, err := os.ReadFile("testdata/npm/package-lock.json")
@@ -63,7 +65,7 @@ func packages(t *testing.T) string {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(fresh, name), text, 0o644))
 	}
-	// No package may run anything while it is installed.
+	// Packages must not run anything during installation.
 	run(t, fresh, nil, nil, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	if err := os.Rename(fresh, kept); err != nil { // another run was faster
 		_, err = os.Stat(modules)
@@ -78,7 +80,7 @@ func (n *node) run(env []string, stdin []byte, name string, args ...string) stri
 	return run(n.t, n.dir, env, stdin, filepath.Join("node_modules", ".bin", name), args...)
 }
 
-// node runs a program of testdata/npm that was compiled.
+// node runs a compiled program of testdata/npm.
 func (n *node) node(t *testing.T, env []string, stdin []byte, program string, args ...string) string {
 	t.Helper()
 	return run(t, n.dir, env, stdin, "node", append([]string{filepath.Join("out", program)}, args...)...)
@@ -116,7 +118,7 @@ func run(t *testing.T, dir string, env []string, stdin []byte, name string, args
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Stdin = dir, bytes.NewReader(stdin)
-	// Nothing is told to the makers of the programs.
+	// The programs must not send telemetry.
 	cmd.Env = append(append(os.Environ(), "REDOCLY_TELEMETRY=off", "REDOCLY_SUPPRESS_UPDATE_NOTICE=true", "DO_NOT_TRACK=1", "NO_COLOR=1"), env...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s %q:\n%s", name, args, out)

@@ -17,7 +17,7 @@ import (
 
 var keyID = regexp.MustCompile(`;created=(\d+);keyid="([^"]+)"`)
 
-// signingKeys are the keys that the API lists, by algorithm and state.
+// signingKeys returns the keys that the API lists, by algorithm and state.
 func (w *world) signingKeys(t *testing.T) map[string]api.SigningKey {
 	t.Helper()
 	found := map[string]api.SigningKey{}
@@ -29,7 +29,7 @@ func (w *world) signingKeys(t *testing.T) map[string]api.SigningKey {
 	return found
 }
 
-// published are the ids of the keys that receivers can read.
+// published returns the ids of the keys that receivers can fetch.
 func (w *world) published(t *testing.T) []string {
 	t.Helper()
 	var set struct {
@@ -44,7 +44,8 @@ func (w *world) published(t *testing.T) []string {
 	return ids
 }
 
-// TestMessageSignaturesAreVerifiedFromTheKeySet has receivers that hold no secret verify what they get, through rotations of the keys.
+// TestMessageSignaturesAreVerifiedFromTheKeySet has receivers without a shared secret verify requests across
+// rotations of the keys.
 func TestMessageSignaturesAreVerifiedFromTheKeySet(t *testing.T) {
 	t.Parallel()
 	const entity, ecdsa, ed25519 = "messages:1", "ecdsa-p256-sha256", "ed25519"

@@ -45,7 +45,7 @@ func TestLongF18ClocksThatStep(t *testing.T) {
 	}
 	step(time.Hour)
 	usual, usualAPI := worker, subscriptionAPI
-	worker, subscriptionAPI = wrongWorker, wrongAPI // no scenario runs beside this one
+	worker, subscriptionAPI = wrongWorker, wrongAPI // no other scenario runs at the same time
 	w.run(clockFile + "=" + clock)
 	token, _, err := w.db.Access.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)

@@ -146,7 +146,7 @@ func next(id string) string {
 // quiet checks that no worker and no database reported a shortage.
 func (c *crowd) quiet() {
 	c.t.Helper()
-	const shortOfMemory = "(53200)" // the SQLSTATE as lib/pq prints it: a port may be the same number
+	const shortOfMemory = "(53200)" // the SQLSTATE as lib/pq prints it, because a port may be the same number
 	for _, p := range c.workers {
 		content, err := os.ReadFile(p.log)
 		require.NoError(c.t, err)

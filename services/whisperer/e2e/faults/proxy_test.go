@@ -116,7 +116,7 @@ func (p *proxy) reset() {
 	}
 }
 
-// lose sets which messages get lost from now on.
+// lose sets which messages are lost from now on.
 func (p *proxy) lose(which func(subject string, payload []byte) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

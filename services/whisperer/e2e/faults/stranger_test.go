@@ -105,7 +105,7 @@ func (s *stranger) change(stream, consumer, setting string, value any) {
 // first returns the sequence of the stream's first message.
 func (s *stranger) first(stream string) int {
 	s.t.Helper()
-	first, _ := s.config(stream, "")["first_seq"].(float64) // none is 1
+	first, _ := s.config(stream, "")["first_seq"].(float64) // absent means 1
 	return max(1, int(first))
 }
 

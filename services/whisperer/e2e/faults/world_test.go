@@ -277,7 +277,7 @@ func (w *world) load(rate, group int) (stop func()) {
 	for range 32 {
 		open.Go(func() {
 			for events := range due {
-				_ = w.publish(ctx, events...) // what is not acknowledged is not promised
+				_ = w.publish(ctx, events...) // there is no guarantee for what is not acknowledged
 			}
 		})
 	}

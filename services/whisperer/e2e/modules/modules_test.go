@@ -1,4 +1,4 @@
-// Package modules_test gets this repository's modules as anybody else does, from a module proxy.
+// Package modules_test gets this repository's modules as others do, from a module proxy.
 package modules_test
 
 import (
@@ -21,7 +21,7 @@ const (
 	prefix = "github.com/whisperer-oms/whisperer/"
 )
 
-// outsider is a program of somebody else's.
+// outsider is a program that uses the modules.
 const outsider = `package main
 
 import (
@@ -77,8 +77,8 @@ func TestOthersGetTheModules(t *testing.T) {
 	require.Contains(t, command(t, dir, env, filepath.Join(bin, "whisperer"), "version"), version)
 }
 
-// makeProxy writes every module, as it is committed, into a folder that is a module proxy, in the version that the
-// modules require of each other.
+// makeProxy writes every module, as it is committed, to a folder that serves as a module proxy. The version is the
+// one in which the modules require each other.
 func makeProxy(t *testing.T) (folder, version string) {
 	t.Helper()
 	folder, version = t.TempDir(), ""
@@ -115,8 +115,8 @@ func makeProxy(t *testing.T) (folder, version string) {
 	return folder, version
 }
 
-// outside is the environment of a program outside of this repository. Its module cache is its own, because what is in the
-// proxy has a version that it may have had before, and is filled from the usual one.
+// outside returns the environment of a program outside of this repository. It has its own module cache, filled from
+// the usual one, because the proxy may reuse a version.
 func outside(t *testing.T, proxy string) []string {
 	t.Helper()
 	usual := strings.TrimSpace(command(t, root, os.Environ(), "go", "env", "GOMODCACHE"))

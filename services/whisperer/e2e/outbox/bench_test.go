@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// BenchmarkDrain is how long an event of 1 KiB takes of a relay that has a backlog.
+// BenchmarkDrain measures the time per event of 1 KiB of a relay with a backlog.
 func BenchmarkDrain(b *testing.B) {
 	db := testenv.DB(b)
 	_, err := db.ExecContext(b.Context(), outbox.Schema)

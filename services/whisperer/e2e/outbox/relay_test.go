@@ -63,7 +63,7 @@ func TestATransactionThatCommitsLateIsNotMissedAndHoldsNobodyUp(t *testing.T) {
 	require.Equal(t, []string{"soon", "late"}, ids(w.stream()))
 }
 
-// Writers that lock what they change, as one does, and then write to the outbox.
+// Writers lock what they change, as usual, and then write to the outbox.
 func TestEventsOfOneThingAreInOrderWithConcurrentWriters(t *testing.T) {
 	t.Parallel()
 	const writers, each, things = 8, 60, 5
@@ -145,7 +145,7 @@ func TestAFullLogDelaysAndDoesNotChangeTheOrder(t *testing.T) {
 	for i := range 6 {
 		e := event(fmt.Sprint("n", i))
 		if i == 3 {
-			e.Data = strings.Repeat("x", 300<<10) // has no room, and those behind it would have
+			e.Data = strings.Repeat("x", 300<<10) // does not fit, although those behind it would
 		}
 		require.NoError(t, outbox.Write(t.Context(), w.db, e))
 	}
@@ -210,7 +210,7 @@ func TestOneOfManyRelaysWorksAndAnotherTakesOver(t *testing.T) {
 	require.Equal(t, 900, relays[0].published+relays[1].published+relays[2].published)
 }
 
-// forbidDelete makes what a relay has published stay, as if it had died in between.
+// forbidDelete keeps rows that a relay has published, as if the relay had died in between.
 const forbidDelete = `CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
 	CREATE TRIGGER forbid BEFORE DELETE ON whisperer_outbox EXECUTE FUNCTION forbid()`
 
@@ -232,7 +232,7 @@ func TestARelayThatDiesBetweenAckAndDeleteDoublesNothing(t *testing.T) {
 	require.Equal(t, numbers(0, 150), ids(w.stream()))
 }
 
-// What JetStream has forgotten after two minutes is told here by publishing without the id that it goes by.
+// JetStream forgets ids after two minutes; the test imitates that by publishing without the id.
 func TestARepetitionAfterTheWindowHasTheSameIDAndContent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -257,7 +257,7 @@ func TestARepetitionAfterTheWindowHasTheSameIDAndContent(t *testing.T) {
 	for _, e := range events[:40] {
 		first[e.ID] = e
 	}
-	for _, e := range events[40:] { // tenant, id and digest: what a worker drops a repetition by
+	for _, e := range events[40:] { // tenant, id and digest: by these a worker recognizes a duplicate
 		original := first[e.ID]
 		require.Equal(t, original.Tenant, e.Tenant)
 		require.Equal(t, original.Digest(), e.Digest())
@@ -332,7 +332,7 @@ func TestAnIdleRelayCanBeWoken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := w.relay(func(o *outbox.Options) { o.Idle = time.Hour })
-	require.Eventually(t, func() bool { // nothing says that it is idle, but that it leaves an event
+	require.Eventually(t, func() bool { // the only sign that it is idle is that it leaves an event
 		w.write(publisher.NewID())
 		return !w.empties(300 * time.Millisecond)
 	}, patience, 1500*time.Millisecond)

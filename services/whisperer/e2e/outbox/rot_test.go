@@ -11,14 +11,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// keepSent is what docs/publishing.md says to keep of events that were published.
+// keepSent is the statement from docs/publishing.md that keeps published events.
 const keepSent = `
 CREATE TABLE whisperer_outbox_sent (LIKE whisperer_outbox);
 CREATE FUNCTION whisperer_outbox_keep() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO whisperer_outbox_sent VALUES (OLD.*); RETURN OLD; END $$;
 CREATE TRIGGER keep AFTER DELETE ON whisperer_outbox FOR EACH ROW EXECUTE FUNCTION whisperer_outbox_keep();`
 
-// sendAgain publishes again what was published in the last hours.
+// sendAgain republishes the events of the last hours.
 const sendAgain = `
 INSERT INTO whisperer_outbox (id, tenant, type, body, headers)
 SELECT id, tenant, type, body, headers FROM whisperer_outbox_sent WHERE created_at > now() - interval '20 hours' ORDER BY position`
@@ -51,7 +51,7 @@ func TestWhatRotsInTheEventLogIsMadeUpForFromWhatWasSent(t *testing.T) {
 	require.Len(t, w.found(), len(all), "each id is in the log again")
 }
 
-// found are the bodies of the events that can be read, which have their ids in them.
+// found returns the bodies of the events that can be read, which contain their ids.
 func (w *world) found() map[string]bool {
 	w.t.Helper()
 	last, err := w.bus.Lag(w.t.Context(), bus.Fanout)

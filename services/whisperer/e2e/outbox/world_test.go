@@ -25,14 +25,14 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// patience is how long a fact may take to come true on a busy machine.
+// patience is how long something may take to come true on a busy machine.
 const patience = 2 * time.Minute
 
 // world is a program's database with an outbox, and a nats-server that can be stopped.
 type world struct {
 	t    *testing.T
 	db   *sql.DB
-	bus  *bus.Bus // of the one who looks
+	bus  *bus.Bus // of the observer
 	url  string
 	dir  string
 	port int
@@ -53,7 +53,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// startNATS starts the server, on the same port and store each time.
+// startNATS starts the server, with the same port and store each time.
 func (w *world) startNATS() {
 	w.t.Helper()
 	s, err := natsd.Start(context.Background(), natsd.Options{StoreDir: w.dir, Port: w.port})
@@ -70,7 +70,7 @@ func (w *world) startNATS() {
 	})
 }
 
-// limit bounds the event log.
+// limit limits the size of the event log.
 func (w *world) limit(size int64) {
 	w.t.Helper()
 	b, err := bus.Connect(w.t.Context(), bus.Options{URL: w.url, Name: "limit", OMSMaxBytes: size, Log: zap.NewNop()})
@@ -79,7 +79,7 @@ func (w *world) limit(size int64) {
 	require.NoError(w.t, b.Streams().ApplySettings(w.t.Context()))
 }
 
-// relaying is a relay that runs, and what it told.
+// relaying is a running relay, and what it reported.
 type relaying struct {
 	*outbox.Relay
 	stop func()
@@ -90,7 +90,7 @@ type relaying struct {
 	failures  []error
 }
 
-// relay starts a relay; it is stopped at the end of the test in any case.
+// relay starts a relay; it is stopped at the end of the test at the latest.
 func (w *world) relay(more ...func(*outbox.Options)) *relaying {
 	w.t.Helper()
 	p, err := publisher.New(w.t.Context(), publisher.Options{URL: w.url, Tenant: "acme", Name: "relay"})
@@ -153,7 +153,7 @@ func (w *world) drained() {
 	require.Eventually(w.t, func() bool { return w.count("whisperer_outbox") == 0 }, patience, 20*time.Millisecond)
 }
 
-// empties reports whether the outbox gets empty within the time.
+// empties reports whether the outbox becomes empty within the time.
 func (w *world) empties(within time.Duration) bool {
 	w.t.Helper()
 	for until := time.Now().Add(within); time.Now().Before(until); {
@@ -170,7 +170,7 @@ func (w *world) count(table string) (n int) {
 	return n
 }
 
-// stream reads all events that are stored.
+// stream reads all stored events.
 func (w *world) stream() []webhook.Event {
 	w.t.Helper()
 	lag, err := w.bus.Lag(w.t.Context(), bus.Fanout)

@@ -30,7 +30,7 @@ func connect(t *testing.T, o publisher.Options) *publisher.Publisher {
 	return p
 }
 
-// ready is a publisher of acme, and the bus that it publishes to.
+// ready returns a publisher of acme, and the bus that it publishes to.
 func ready(t *testing.T) (*publisher.Publisher, *bus.Bus) {
 	t.Helper()
 	url := testenv.NATS(t)
@@ -202,7 +202,7 @@ func TestPublishAsyncKeepsTheOrderAndFlushWaits(t *testing.T) {
 
 func TestFlushTellsOfWhatWasNotStored(t *testing.T) {
 	t.Parallel()
-	p := connect(t, publisher.Options{URL: testenv.NATS(t)}) // with no stream to store anything
+	p := connect(t, publisher.Options{URL: testenv.NATS(t)}) // without a stream to store anything
 	ack := p.PublishAsync(publisher.Event{Type: "order.created", Data: 1})
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -222,7 +222,7 @@ func TestPublishTriesAgainUntilItsTimeIsOver(t *testing.T) {
 	patient := connect(t, publisher.Options{URL: url, Timeout: 2 * time.Minute})
 	result := make(chan error, 1)
 	go func() { result <- patient.Publish(t.Context(), e) }()
-	b := look(t, url) // makes the stream
+	b := look(t, url) // creates the stream
 	require.NoError(t, <-result)
 	require.Len(t, stream(t, b), 1)
 }
