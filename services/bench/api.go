@@ -32,7 +32,7 @@ func newAPI(version string) role {
 	start := func(ctx context.Context, environ []string) (any, error) { return a.start(ctx, environ, version) }
 	return role{verbs: map[string]verb{verbStart: taking(start)}, stop: func() {
 		if a.end != nil {
-			_ = a.end() // its store is thrown away
+			_ = a.end() // its store is temporary
 		}
 	}}
 }
@@ -60,7 +60,7 @@ func (a *apiPart) start(ctx context.Context, environ []string, version string) (
 	return "http://" + service.Addr(), err
 }
 
-// startAPI starts the API of a scenario that has one.
+// startAPI starts the API for scenarios that need one.
 func (b *bench) startAPI(ctx context.Context, y *system, s Scenario, databaseURL, natsURL string) (err error) {
 	if !s.overHTTP() {
 		return nil
@@ -91,8 +91,8 @@ func makeToken(ctx context.Context, databaseURL, key string) (string, error) {
 	return plain, err
 }
 
-// send has the plain client send a scenario's events, or hooks, to the API. It returns when all are answered, and how long
-// each took.
+// send makes the plain client send a scenario's events, or hooks, to the API. It returns when all are answered, with
+// the duration of each request.
 func (b *bench) send(ctx context.Context, y *system, s Scenario) (took []int64, err error) {
 	e := errand{
 		URL: y.url + eventsPath, Token: y.token, Status: http.StatusAccepted, Hooks: 1, Events: s.Events, Batch: s.Batch, Rate: s.Rate,
@@ -108,7 +108,7 @@ func (b *bench) send(ctx context.Context, y *system, s Scenario) (took []int64, 
 	return took, b.client.do(ctx, verbPost, e, &took)
 }
 
-// hookBody makes hooks that differ in their marks.
+// hookBody returns a template for hooks that differ in their marks.
 func (b *bench) hookBody() (template, error) {
 	mark, at := newMark(), 0
 	text, err := json.Marshal(map[string]any{
@@ -120,7 +120,7 @@ func (b *bench) hookBody() (template, error) {
 	return template{text: text, mark: at}, err
 }
 
-// accept measures the API alone: what it answers is stored, and nobody delivers it.
+// accept measures the API alone: accepted events are stored but not delivered.
 func (b *bench) accept(ctx context.Context, y *system, s Scenario, run Once) (Once, error) {
 	processes := b.processes(y)
 	m, begin := startMeter(processes), time.Now()

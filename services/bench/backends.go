@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/natsd"
 )
 
-// natsPart is a nats-server in a process of its own, or some of them.
+// natsPart is one or several nats-servers in a process of their own.
 type natsPart struct{ nodes []*natsd.Server }
 
 func newNATS() role {
@@ -23,12 +23,12 @@ func newNATS() role {
 		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 		defer cancel()
 		for _, node := range n.nodes {
-			_ = node.Shutdown(ctx) // its store is thrown away
+			_ = node.Shutdown(ctx) // its store is temporary
 		}
 	}}
 }
 
-// natsOptions say what NATS is like, and which folder keeps the streams.
+// natsOptions configure NATS, with the folder for the streams.
 type natsOptions struct {
 	Dir    string
 	Nodes  int
@@ -73,7 +73,7 @@ func newWorker(version string) role {
 	w := &workerPart{version: version}
 	return role{verbs: map[string]verb{verbStart: taking(w.start)}, stop: func() {
 		if w.end != nil {
-			_ = w.end() // its store is thrown away
+			_ = w.end() // its store is temporary
 		}
 	}}
 }

@@ -18,28 +18,31 @@ import (
 // Later is why deliveries are not made at once.
 type Later string
 
-// The reasons; none is the zero value.
+// The reasons; the zero value is none.
 const (
-	// Down: the receiver refuses everything until all that was published is parked, and is measured from its return on.
+	// Down: the receiver rejects everything until all published events are parked. The measurement begins when it
+	// accepts requests again.
 	Down Later = "down"
-	// Asked: the receiver asks for each delivery to come again later, spread evenly; its latency is how late it comes.
+	// Asked: the receiver asks for each delivery to come again later, spread evenly; latency is the delay after the
+	// requested time.
 	Asked Later = "asked"
-	// Failing: the receiver refuses every tenth event once; what it gets then is as late as the retry.
+	// Failing: the receiver rejects every tenth event once; the latency of these is the delay of the retry.
 	Failing Later = "failing"
 )
 
-// Of a receiver that asks for retries.
+// For receivers that ask for retries.
 const (
-	retryRate = 500 // retries that become due in a second
-	// firstRate is how many first attempts a second there are at least, so that all wait before the first is due.
+	retryRate = 500 // retries that become due per second
+	// firstRate is the minimum number of first attempts per second, so that all deliveries wait before the first
+	// retry is due.
 	firstRate = 2000
 	firstWait = 5 * time.Second
 )
 
-// maxRefused is how often in succession a busy machine may fail to store events in time.
+// maxRefused is how many times in a row a busy machine may fail to store events in time.
 const maxRefused = 10
 
-// spread is how long retries lie apart at the most, and wait how long the earliest of them waits.
+// spread returns over how much time the retries are spread, and wait the delay of the earliest.
 func (s *Scenario) spread() time.Duration {
 	return time.Duration(max(1, s.Events/retryRate)) * time.Second
 }
@@ -48,7 +51,7 @@ func (s *Scenario) wait() time.Duration {
 	return firstWait + time.Duration(s.Events/firstRate)*time.Second
 }
 
-// limit bounds one run of the scenario, whatever happens in it.
+// limit bounds one run of the scenario.
 func (s *Scenario) limit() time.Duration {
 	limit := runLimit + s.For
 	if s.Later != "" {
@@ -57,7 +60,7 @@ func (s *Scenario) limit() time.Duration {
 	return limit
 }
 
-// patience is how long no delivery may come before those that miss count as lost.
+// patience is how long no delivery may come before missing ones count as lost.
 func (s *Scenario) patience() time.Duration {
 	if s.Later == Asked {
 		return stuckAfter + s.wait()
@@ -65,7 +68,7 @@ func (s *Scenario) patience() time.Duration {
 	return stuckAfter
 }
 
-// settings are what workers have set otherwise than usual: receivers that ask for retries do not count as failing.
+// settings returns the workers' special settings: receivers that ask for retries must not count as failing.
 func (s *Scenario) settings() (list []string) {
 	if s.Later == Asked {
 		list = append(list, daemon.Prefix+"BREAKER_ATTEMPTS=1000000000")
@@ -76,7 +79,7 @@ func (s *Scenario) settings() (list []string) {
 	return list
 }
 
-// config is that of the scenario's hooks.
+// config returns the config of the scenario's hooks.
 func (s *Scenario) config() (webhook.Config, error) {
 	switch {
 	case s.Limited > 0:
@@ -88,8 +91,8 @@ func (s *Scenario) config() (webhook.Config, error) {
 	}
 }
 
-// retries is the schedule of the scenario's hooks; nil for the usual one. That grows to minutes while a receiver is down,
-// and the head of an ordered backlog would not be tried again before they are over.
+// retries returns the retry schedule of the scenario's hooks; nil for the default. The default's delays grow to
+// minutes while a receiver is down, and the head of an ordered backlog would have to wait for that.
 func (s *Scenario) retries() json.RawMessage {
 	switch s.Later {
 	case Down:
@@ -101,7 +104,7 @@ func (s *Scenario) retries() json.RawMessage {
 	}
 }
 
-// park publishes a scenario's events in their order, while the receiver is down, and returns when all are parked.
+// park publishes a scenario's events in order while the receiver is down, and returns when all are parked.
 func (b *bench) park(ctx context.Context, y *system, s Scenario) error {
 	e := expectation{Hooks: s.Hooks, Events: s.Events, Hanging: -1, Later: Down}
 	if err := b.receiver.do(ctx, verbExpect, e, nil); err != nil {
@@ -129,7 +132,7 @@ func (b *bench) park(ctx context.Context, y *system, s Scenario) error {
 	}
 }
 
-// event is one to be published.
+// event returns an event to publish.
 func (b *bench) event(run string, seq int) bus.Outgoing {
 	return bus.Outgoing{
 		Tenant: webhook.DefaultTenant, Type: eventType, ID: fmt.Sprintf("%s-%d", run, seq),
@@ -137,13 +140,13 @@ func (b *bench) event(run string, seq int) bus.Outgoing {
 	}
 }
 
-// later is when deliveries may come that a receiver did not take at first.
+// later records from when on rejected deliveries may come again.
 type later struct {
 	mu   sync.Mutex
 	dues map[[2]int]time.Time // by hook and sequence
 }
 
-// refuse answers a request that comes too early, and returns false for one that does not, with the time that it was due.
+// refuse rejects a request that comes too early. Otherwise it returns false, and when the request was due.
 func (x *reception) refuse(w http.ResponseWriter, hook, seq int, now time.Time) (due time.Time, refused bool) {
 	switch x.Later {
 	case Down:

@@ -1,10 +1,10 @@
-// Package bench measures the whole system on this machine: how many deliveries a second, how much CPU each costs, and
-// how late they come. Beside every figure stands the bare limit of the same run: a plain Go HTTP client that POSTs the
-// same bytes to the same receiver.
+// Package bench measures the whole system on this machine: deliveries per second, CPU time per delivery, and latency.
+// Each figure is accompanied by the bare limit of the same run: a plain Go HTTP client that POSTs the same bytes to
+// the same receiver.
 //
 // Each part is a process of its own, so that the kernel tells what each costs: PostgreSQL, nats-server, the delivery
-// workers, the receiver and the plain client. The publisher is the bench's own process. All but PostgreSQL are this
-// program again, told by ServePart which part to play. Every run has a new database, new streams and new workers.
+// workers, the receiver and the plain client. The publisher is the bench's own process. All except PostgreSQL are
+// this program, started again with a role for ServePart. Every run has a new database, new streams and new workers.
 package bench
 
 import (
@@ -22,21 +22,21 @@ import (
 type Options struct {
 	// Scenarios are measured in this order; see Scenarios.
 	Scenarios []Scenario
-	// Runs of each scenario; figures are the medians over them.
+	// Runs of each scenario; the figures are medians over them.
 	Runs int
 	// Scale multiplies the numbers of events.
 	Scale float64
-	// Size of the body that a receiver gets, in bytes.
+	// Size is the size of the body that a receiver gets, in bytes.
 	Size int
-	// Dir is where the throw-away folder goes, on the disk that is to be measured; empty for /var/tmp.
+	// Dir is where to create the temporary folder, on the disk to measure; empty means /var/tmp.
 	Dir string
 	// ProfileDir gets CPU and allocation profiles of the workers and nats-server; empty for none.
 	ProfileDir string
-	// Command is this program with the arguments that make it call ServePart; the part's name is added.
+	// Command is this program with the arguments that make it call ServePart; the part's name is appended.
 	Command []string
-	// CoreHour is what an hour of a core costs, in euros; 0 for unknown.
+	// CoreHour is the price of one core for one hour, in euros; 0 if unknown.
 	CoreHour float64
-	// Version of this program.
+	// Version is this program's version.
 	Version string
 	// Progress gets a line for each step.
 	Progress io.Writer
@@ -49,10 +49,10 @@ const (
 	MaxSize = 512 << 10
 )
 
-// runLimit bounds one run of one scenario, whatever happens in it.
+// runLimit bounds one run of one scenario.
 const runLimit = 10 * time.Minute
 
-// validate reports the first option that cannot be used.
+// validate reports the first invalid option.
 func (o *Options) validate() error {
 	switch {
 	case len(o.Scenarios) == 0:
@@ -67,7 +67,7 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// bench is what lives as long as all the scenarios.
+// bench is what exists during all scenarios.
 type bench struct {
 	Options
 	dir      string
@@ -77,8 +77,8 @@ type bench struct {
 	targets  targets
 }
 
-// Run measures the scenarios. It stops all that it has started before it returns, also when ctx ends. What went wrong
-// with deliveries is in the report; an error says that nothing could be measured.
+// Run measures the scenarios. It stops everything that it has started before it returns, even if ctx ends. The report
+// contains problems with deliveries; an error means that nothing could be measured.
 func Run(ctx context.Context, o Options) (report Report, err error) {
 	if err := o.validate(); err != nil {
 		return Report{}, err
@@ -120,7 +120,7 @@ func (b *bench) all(ctx context.Context) (Report, error) {
 		s.Events = max(1, int(float64(s.Events)*b.Scale))
 		report.Results = append(report.Results, Result{Scenario: s})
 	}
-	for n := range b.Runs { // all scenarios in each, so that a busy minute of the machine hits none of them alone
+	for n := range b.Runs { // all scenarios in each round, so that a busy minute of the machine does not affect only one of them
 		for i := range report.Results {
 			s := report.Results[i].Scenario
 			b.tell("%s, run %d of %d: %s", s.Name, n+1, b.Runs, s.Title)
@@ -142,7 +142,7 @@ func (b *bench) all(ctx context.Context) (Report, error) {
 // authority is the file with the certificate that all parts trust.
 func (b *bench) authority() string { return filepath.Join(b.dir, "authority.pem") }
 
-// target is what a scenario's hooks add their index to.
+// target is the URL to which a scenario's hooks append their index.
 func (b *bench) target(s Scenario) string {
 	if s.TLS {
 		return b.targets.TLS
@@ -154,10 +154,11 @@ func (b *bench) tell(format string, args ...any) {
 	fmt.Fprintf(b.Progress, format+"\n", args...)
 }
 
-// makeDir makes the throw-away folder. Root's PostgreSQL runs as another user, who has to pass through it.
+// makeDir creates the temporary folder. If we are root, PostgreSQL runs as another user, who must be able to pass
+// through it.
 func makeDir(parent string) (string, error) {
 	if parent == "" {
-		parent = "/var/tmp" // /tmp may be memory, where nothing costs what it costs on a disk
+		parent = "/var/tmp" // /tmp may be in memory, which would not show the costs of a disk
 		if _, err := os.Stat(parent); err != nil {
 			parent = os.TempDir()
 		}
@@ -176,7 +177,7 @@ func makeDir(parent string) (string, error) {
 	return dir, nil
 }
 
-// describe names the machine that the figures are of.
+// describe describes the machine.
 func describe(dir string) (Machine, error) {
 	m := Machine{
 		Cores: runtime.GOMAXPROCS(0), CPU: cpuModel(), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH,
@@ -189,7 +190,7 @@ func describe(dir string) (Machine, error) {
 	return m, nil
 }
 
-// syncCost is the median time that the disk takes to make 8 KiB durable.
+// syncCost returns the median time that the disk takes to make 8 KiB durable.
 func syncCost(name string) (time.Duration, error) {
 	f, err := os.Create(name)
 	if err != nil {

@@ -40,7 +40,7 @@ func options(t *testing.T, dir string, scenarios ...bench.Scenario) bench.Option
 	}
 }
 
-// shared is a folder that PostgreSQL's user can pass through, which those of tests are not.
+// shared returns a folder that PostgreSQL's user can pass through, unlike a test's temporary folder.
 func shared(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "bench-test-") //nolint:usetesting // see above
@@ -88,7 +88,7 @@ func TestEverythingIsMeasuredBesideThePlainClient(t *testing.T) {
 
 func TestTheAPIIsMeasured(t *testing.T) {
 	t.Parallel()
-	o := options(t, shared(t), // each takes the API more than a tick of the clock that counts its CPU, which is 10 ms
+	o := options(t, shared(t), // each must cost the API more than the resolution of its CPU time, which is 10 ms
 		bench.Scenario{Name: "published", Events: 300, HTTP: true, Hooks: 2, Workers: 1, Goroutines: 4},
 		bench.Scenario{Name: "accepted", Events: 2500, HTTP: true, Batch: 100, Hooks: 1, Goroutines: 2},
 		bench.Scenario{Name: "created", Events: 30, Creates: true, Hooks: 1, Goroutines: 4})
@@ -98,7 +98,7 @@ func TestTheAPIIsMeasured(t *testing.T) {
 	for i, want := range []int{600, 2500, 30} {
 		result := &report.Results[i]
 		require.Equal(t, want, result.System.Deliveries)
-		for _, problem := range result.Each[0].Problems { // a busy machine lets calls run into their deadlines, which is logged
+		for _, problem := range result.Each[0].Problems { // on a busy machine calls may time out, which is logged
 			require.Regexp(t, ` logged \d+ warnings or errors$|deadline exceeded|i/o timeout`, problem)
 		}
 		require.Positive(t, result.System.CPUOf["api"])
@@ -115,7 +115,7 @@ func TestAnInterruptedBenchLeavesNothing(t *testing.T) {
 	o := options(t, dir, bench.Scenario{Name: "long", Title: "goes on", Events: 1_000_000, Rate: 10, Hooks: 1, Workers: 1})
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	o.Progress = writer(func([]byte) { interrupt() }) // with the first line that is told
+	o.Progress = writer(func([]byte) { interrupt() }) // at the first line of progress
 	_, err := bench.Run(ctx, o)
 	require.ErrorIs(t, err, context.Canceled)
 	requireEmpty(t, dir)

@@ -18,13 +18,13 @@ import (
 const (
 	// changes is how many hooks are created, one after the other, while events for them are published.
 	changes = 100
-	// changeProbes and probeEvery say how long and how often events are published for one of them.
+	// changeProbes and probeEvery are the maximum number and the interval of the events published for one of them.
 	changeProbes = 1000
 	probeEvery   = 2 * time.Millisecond
 )
 
-// measureChanges creates hooks and returns how long, in milliseconds and sorted, each took from its commit to the arrival of
-// the first event that reaches it; the way of that event is part of it.
+// measureChanges creates hooks. It returns the sorted times in milliseconds from a hook's commit until the first
+// event that reaches it arrives, which includes the delivery of that event.
 func (b *bench) measureChanges(ctx context.Context, y *system) ([]float64, error) {
 	ring, err := seal.ParseRing(y.key)
 	if err != nil {
@@ -57,7 +57,7 @@ func (b *bench) measureChanges(ctx context.Context, y *system) ([]float64, error
 	return took, nil
 }
 
-// change creates hook n, publishes events for it until one arrives, and returns when the hook was committed.
+// change creates hook n and publishes events for it until one arrives. It returns when the hook was committed.
 func (b *bench) change(ctx context.Context, y *system, db *store.DB, n int) (committed time.Time, err error) {
 	name := "bench.change.n" + strconv.Itoa(n)
 	h, err := newHook(b.targets.Plain+strconv.Itoa(n), name)

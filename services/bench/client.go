@@ -17,26 +17,26 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 )
 
-// verbPost has the plain client POST.
+// verbPost makes the plain client POST.
 const verbPost = "post"
 
-// errand is what the plain client has to do: the deliveries of a scenario, without anything that makes them safe.
+// errand is the plain client's work: the deliveries of a scenario, without anything that makes them reliable.
 type errand struct {
 	URL           string
 	Hooks, Events int
 	Rate          float64
 	Goroutines    int
-	// Token is the API's, where that is what is posted to; Status is the answer that is wanted, 0 for 200.
+	// Token is the API's, for requests to the API; Status is the expected status, 0 means 200.
 	Token  string
 	Status int
-	// Batch is how many events a request has; 0 for one that is by itself.
+	// Batch is the number of events per request; 0 for a single event outside of a list.
 	Batch int
-	// Body is the delivered body, Mark the place of its mark.
+	// Body is the delivered body, and Mark the position of its mark.
 	Body []byte
 	Mark int
 }
 
-// plain is the bare limit: net/http's client with nothing before and nothing behind it.
+// plain is the bare limit: net/http's client and nothing else.
 type plain struct{ http *http.Client }
 
 func newClient() role {
@@ -53,7 +53,8 @@ func newClient() role {
 	return role{stop: transport.CloseIdleConnections, verbs: map[string]verb{verbPost: taking(p.run)}}
 }
 
-// run returns when all answers are there, and how long each took in nanoseconds; the error is of the first request that had none.
+// run returns when all requests are answered, with the duration of each in nanoseconds. The error is that of the
+// first failed request.
 func (p *plain) run(ctx context.Context, e errand) (any, error) {
 	body := template{text: e.Body, mark: e.Mark}
 	urls := make([]string, e.Hooks)
@@ -120,7 +121,7 @@ func (p *plain) post(ctx context.Context, url string, e *errand, body []byte) er
 	return nil
 }
 
-// together does n things on some goroutines, each the next one as soon as it is through with one.
+// together calls do n times from several goroutines; each takes the next number when it has finished one.
 func together(ctx context.Context, n, goroutines int, do func(n int)) {
 	var next atomic.Int64
 	var all sync.WaitGroup
@@ -134,7 +135,8 @@ func together(ctx context.Context, n, goroutines int, do func(n int)) {
 	all.Wait()
 }
 
-// paced begins n things at a rate in a second, whether or not those before are through, and waits for all of them.
+// paced starts n calls of do at a rate per second, whether or not earlier ones have finished, and waits for all of
+// them.
 func paced(ctx context.Context, n int, rate float64, do func(n int)) {
 	var all sync.WaitGroup
 	defer all.Wait()

@@ -17,19 +17,19 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// counters are workers' own, by their names in /metrics with labels.
+// counters are the workers' own metrics, by their names in /metrics with labels.
 type counters map[string]float64
 
-// counted are those that tell of something else than a delivery at the first attempt.
+// counted are the metrics about anything but deliveries that succeed at the first attempt.
 var counted = [...]string{
 	"whisperer_attempts_total", "whisperer_deliveries_parked_total", "whisperer_events_repeated_total",
 	"whisperer_events_rejected_total", "whisperer_recorder_set_aside_total",
 }
 
-// delivered is the counter of what went well.
+// delivered counts successful attempts.
 const delivered = `whisperer_attempts_total{class="",outcome="delivered"}`
 
-// countersOf asks the workers at their health addresses.
+// countersOf reads the workers' metrics from their health addresses.
 func countersOf(ctx context.Context, health []string) (counters, error) {
 	sum := counters{}
 	client := &http.Client{Timeout: 10 * time.Second}
@@ -54,7 +54,7 @@ func countersOf(ctx context.Context, health []string) (counters, error) {
 	return sum, nil
 }
 
-// add reads a line of Prometheus' text format.
+// add parses a line of Prometheus' text format.
 func (c counters) add(line string) {
 	at := strings.LastIndexByte(line, ' ')
 	for _, name := range counted {
@@ -67,7 +67,7 @@ func (c counters) add(line string) {
 	}
 }
 
-// since is what has grown.
+// since returns the increases.
 func (c counters) since(before counters) counters {
 	grown := counters{}
 	for name, n := range c {
@@ -81,7 +81,7 @@ func (c counters) since(before counters) counters {
 // maxWords is how many lines of a log are quoted.
 const maxWords = 3
 
-// judge says what was wrong in a run, in sentences.
+// judge describes in sentences what was wrong in a run.
 func (r *Once) judge(s Scenario, y *system) {
 	say := func(n int, format string) {
 		if n != 0 {
@@ -105,7 +105,7 @@ func (r *Once) judge(s Scenario, y *system) {
 	}
 	for _, p := range y.parts() {
 		if p == y.nats && s.Nodes > 1 {
-			continue // they cannot reach each other before all are there
+			continue // nodes cannot reach each other before all are up
 		}
 		n, words := logProblems(p.log)
 		say(n, p.name+" logged %d warnings or errors")
@@ -113,7 +113,7 @@ func (r *Once) judge(s Scenario, y *system) {
 	}
 }
 
-// logProblems counts the lines of a log, which has warnings and errors only, and quotes the first.
+// logProblems counts the lines of a log that only has warnings and errors, and quotes the first ones.
 func logProblems(name string) (n int, words []string) {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -131,7 +131,7 @@ func logProblems(name string) (n int, words []string) {
 	return n, words
 }
 
-// failure keeps the first error of many goroutines.
+// failure keeps the first error of several goroutines.
 type failure struct{ first atomic.Pointer[error] }
 
 func (f *failure) set(err error) {

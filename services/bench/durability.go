@@ -21,18 +21,18 @@ import (
 )
 
 const (
-	// atOnce is how many publishers there are at once.
+	// atOnce is the number of concurrent publishers.
 	atOnce = 64
-	// batchOf is how many events an atomic batch has.
+	// batchOf is the number of events in an atomic batch.
 	batchOf = 1000
-	// clusterStart bounds the time until three nodes can make streams.
+	// clusterStart bounds the time until three nodes can create streams.
 	clusterStart = time.Minute
 )
 
-// Durable is what a profile of durability costs: events a second that NATS has stored.
+// Durable is the throughput of a durability profile, in events per second that NATS has stored.
 type Durable struct {
 	Profile string `json:"profile"`
-	// Single is one event after the other, Together 64 at once, Batches atomic batches of 1,000.
+	// Single is one event after the other, Together 64 concurrently, and Batches atomic batches of 1,000.
 	Single   float64 `json:"single"`
 	Together float64 `json:"together"`
 	Batches  float64 `json:"batches"`
@@ -40,18 +40,18 @@ type Durable struct {
 
 // DurabilityOptions say what to measure.
 type DurabilityOptions struct {
-	// Each is how long each figure is measured.
+	// Each is the duration of each measurement.
 	Each time.Duration
-	// Size of the events in bytes.
+	// Size is the size of the events in bytes.
 	Size int
-	// Dir is on the disk that is to be measured; empty for /var/tmp.
+	// Dir is on the disk to measure; empty means /var/tmp.
 	Dir string
 	// Progress gets a line for each step.
 	Progress io.Writer
 }
 
-// Durability measures all profiles one after the other, the fast one first. The three nodes of R3 are on this machine:
-// their ratio to one node says more than their numbers.
+// Durability measures all profiles one after the other, the fast one first. The three nodes of R3 run on this
+// machine, so their ratio to one node says more than the absolute numbers.
 func Durability(ctx context.Context, o DurabilityOptions) ([]Durable, error) {
 	if o.Dir == "" {
 		o.Dir = "/var/tmp"
@@ -120,7 +120,7 @@ func measureDurability(ctx context.Context, o DurabilityOptions, n int, durabili
 	return d, err
 }
 
-// awaitTopology waits until the nodes have elected whom they need to make streams.
+// awaitTopology waits until the nodes have elected the leaders that they need to create streams.
 func awaitTopology(ctx context.Context, b *bus.Bus) error {
 	ctx, cancel := context.WithTimeout(ctx, clusterStart)
 	defer cancel()
@@ -148,7 +148,7 @@ func publishSome(ctx context.Context, b *bus.Bus, body []byte, n int) error {
 	return err
 }
 
-// rate is how many events a second so many publishers store, who publish so many at once each.
+// rate returns how many events per second the publishers store, each of which publishes n at once.
 func rate(each time.Duration, publishers, n int, publish func(n int) error) (float64, error) {
 	began := time.Now()
 	var (

@@ -17,10 +17,10 @@ const (
 	processClient    = "client"
 )
 
-// lookEvery is how often memory is looked at.
+// lookEvery is the interval of reading memory usage.
 const lookEvery = 250 * time.Millisecond
 
-// meter reads what processes use from its start to its end.
+// meter measures the resources that processes use from its start to its end.
 type meter struct {
 	processes map[string][]process
 	before    map[string]time.Duration
@@ -31,16 +31,16 @@ type meter struct {
 	peak map[string]int64
 }
 
-// used is what a meter has read.
+// used is what a meter has measured.
 type used struct {
 	cpu map[string]time.Duration
-	// peak is the most memory, in bytes.
+	// peak is the maximum memory, in bytes.
 	peak map[string]int64
-	// others is the part of the machine's CPU time that other programs used.
+	// others is the share of the machine's CPU time that other programs used.
 	others float64
 }
 
-// startMeter begins to read; processes are by the name of their figure.
+// startMeter starts to measure; processes are grouped by the name of their figure.
 func startMeter(processes map[string][]process) *meter {
 	m := &meter{processes: processes, quit: make(chan struct{}), peak: map[string]int64{}}
 	m.before, m.busy = m.cpu(), busy()
@@ -73,7 +73,7 @@ func (m *meter) remember() {
 	}
 }
 
-// stop reads for the last time.
+// stop ends the measurement.
 func (m *meter) stop() used {
 	u := used{cpu: m.cpu()}
 	all := busy() - m.busy

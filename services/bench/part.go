@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// stopLimit is how long a part may take to end in good order.
+// stopLimit is how long a part may take to shut down.
 const stopLimit = 15 * time.Second
 
-// part is a process of this program that plays a role. It ends when its standard input does, and so with the bench,
+// part is a process of this program that plays a role. It ends when its standard input ends, and so with the bench,
 // however that ends.
 type part struct {
 	name    string
-	log     string // the file that has its standard error
+	log     string // the file with its standard error
 	command *exec.Cmd
 	in      io.WriteCloser
 	ended   chan struct{}
@@ -56,7 +56,7 @@ func (b *bench) startPart(ctx context.Context, role, dir string) (*part, error) 
 	command := exec.Command(b.Command[0], args...)
 	command.Stderr = log
 	command.Env = append(command.Environ(), "SSL_CERT_FILE="+b.authority())
-	// a group of its own: an interrupt at the terminal is for the bench, which ends its parts in order
+	// a process group of its own: an interrupt from the terminal is for the bench, which stops its parts in order
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := command.StdinPipe()
 	if err != nil {
@@ -74,14 +74,14 @@ func (b *bench) startPart(ctx context.Context, role, dir string) (*part, error) 
 	}
 	go func() {
 		defer close(p.ended)
-		_ = command.Wait() // how it ended shows in what it was asked for
+		_ = command.Wait() // how it ended shows in the requests to it
 	}()
 	return p, nil
 }
 
 func (p *part) process() process { return process{pid: p.command.Process.Pid} }
 
-// do asks the part to do something and waits for its answer.
+// do makes a request to the part and waits for its answer.
 func (p *part) do(ctx context.Context, verb string, with, result any) error {
 	done := make(chan error, 1)
 	go func() {
@@ -112,7 +112,7 @@ func (p *part) exchange(verb string, with, result any) error {
 	var a answer
 	switch err := p.out.Decode(&a); {
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed):
-		words, _ := os.ReadFile(p.log) // its last ones
+		words, _ := os.ReadFile(p.log) // the last lines of its log
 		return fmt.Errorf("the process has ended: %s", words[max(0, len(words)-2000):])
 	case err != nil:
 		return err
@@ -124,7 +124,7 @@ func (p *part) exchange(verb string, with, result any) error {
 	return json.Unmarshal(a.With, result)
 }
 
-// stop ends the part in good order, or at once where that takes too long.
+// stop shuts the part down, or kills it if that takes too long.
 func (p *part) stop() {
 	_ = p.in.Close() // it may have ended already
 	select {

@@ -16,11 +16,11 @@ import (
 const (
 	eventType   = "package.status.packed"
 	eventEntity = "package:61"
-	// otherType is what hooks want that never match.
+	// otherType is the type of hooks that never match.
 	otherType = "order.created"
 )
 
-// A mark travels in every body: @@ sequence | Unix time of sending in nanoseconds @@, in a fixed width.
+// Every body contains a mark of fixed width: @@ sequence | Unix time of sending in nanoseconds @@.
 const (
 	markEdge  = "@@"
 	seqDigits = 10
@@ -40,7 +40,7 @@ type template struct {
 	mark int
 }
 
-// fill makes the body of one event.
+// fill returns the body of one event.
 func (t template) fill(seq int, at time.Time) []byte {
 	body := bytes.Clone(t.text)
 	digits(body[t.mark+len(markEdge):][:seqDigits], int64(seq))
@@ -48,7 +48,7 @@ func (t template) fill(seq int, at time.Time) []byte {
 	return body
 }
 
-// batch makes a list of the events from seq on, before the last.
+// batch returns a list of the events from seq on, before last.
 func (t template) batch(seq, last int, at time.Time) []byte {
 	list := make([]byte, 0, (last-seq)*(len(t.text)+1)+1)
 	for ; seq < last; seq++ {
@@ -84,12 +84,12 @@ func readMark(body []byte) (seq int, at time.Time, ok bool) {
 	return seq, time.Unix(0, nanos), true
 }
 
-// payload is what goes in, and what a receiver has to get for it.
+// payload is the published body, and the body that a receiver must get for it.
 type payload struct {
 	published, delivered template
 }
 
-// newPayload makes events whose delivered bodies have the size.
+// newPayload returns events whose delivered bodies have the size.
 func newPayload(size int, now time.Time) (payload, error) {
 	empty, err := payloadWith("", now)
 	if err != nil {

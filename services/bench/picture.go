@@ -13,24 +13,25 @@ import (
 	"time"
 )
 
-// Sizes in a picture, in its own units. A panel has the series of one unit, below each other.
+// Dimensions of a chart, in its own units. Each panel shows the series of one unit; panels are stacked.
 const (
 	pictureWidth = 860
 	plotLeft     = 62
 	plotWidth    = pictureWidth - plotLeft - 14
 	plotHeight   = 104
-	firstPanel   = 96 // where the plot of the first panel begins
+	firstPanel   = 96 // top of the first panel's plot
 	panelStep    = plotHeight + 58
-	// dots is how many places there are from left to right. Where more was seen, each shows the least and the most.
+	// dots is the number of horizontal positions. If there are more values, each position shows their minimum and
+	// maximum.
 	dots = 160
-	// steps is how many lines the grid has at most.
+	// steps is the maximum number of grid lines.
 	steps = 5
 )
 
 //go:embed soak.svg.tmpl
 var soakTemplate string
 
-// panel is what the template needs of one.
+// panel has the template's data for one panel.
 type panel struct {
 	Unit  string
 	Top   int
@@ -46,7 +47,7 @@ type line struct {
 	Points       string
 }
 
-// SVG draws the soak: a panel for each unit, the time from left to right.
+// SVG draws the soak: one panel for each unit, with the time from left to right.
 func (s *Soak) SVG() ([]byte, error) {
 	if len(s.Seconds) == 0 {
 		return nil, errors.New("draw picture: nothing was seen")
@@ -68,10 +69,10 @@ func (s *Soak) SVG() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// whole is how many seconds were looked at.
+// whole is the total time in seconds.
 func (s *Soak) whole() float64 { return max(1, s.Seconds[len(s.Seconds)-1]) }
 
-// times are the lines of the grid at whole minutes, or seconds.
+// times returns the grid lines at whole minutes, or seconds.
 func (s *Soak) times() (list []gridLine) {
 	unit, name := time.Minute.Seconds(), "min"
 	if s.whole() < unit {
@@ -115,7 +116,7 @@ func (s *Soak) panel(unit string, top int) panel {
 	return p
 }
 
-// points are those of a line. Where many values share a place, their least and their most are drawn.
+// points returns the points of a line. If several values share a position, it has their minimum and maximum.
 func (s *Soak) points(values []float64, height func(float64) float64) string {
 	each := (len(values) + dots - 1) / dots
 	var out strings.Builder
@@ -135,7 +136,7 @@ func coordinate(v float64) string {
 	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0")
 }
 
-// niceStep is a round distance between the lines of a grid up to most.
+// niceStep returns a round distance between grid lines up to most.
 func niceStep(most float64) float64 {
 	rough := most / steps
 	power := math.Pow(10, math.Floor(math.Log10(rough)))

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// Print writes the report as tables for people.
+// Print prints the report as tables for people.
 func (r *Report) Print(out io.Writer) {
 	fmt.Fprintf(out, "Whisperer %s, %s, %d cores of %s, %s, %s\n", r.Version, r.At.Format(time.DateOnly), r.Machine.Cores, r.Machine.CPU,
 		r.Machine.OS, r.Machine.Go)
@@ -25,7 +25,8 @@ func (r *Report) Print(out io.Writer) {
 	r.printProblems(out)
 }
 
-// table is rows of cells: the first is aligned left, the others right. A row of one cell is a heading.
+// table has rows of cells: the first cell is left-aligned, the others are right-aligned. A row of one cell is a
+// heading.
 type table [][]string
 
 func (t *table) row(cells ...string) { *t = append(*t, cells) }
@@ -70,7 +71,7 @@ func (r *Report) figures() *table {
 		t.row(fmt.Sprintf("%s: %s (%s deliveries)", x.Scenario.Name, x.Scenario.Title, thousands(float64(x.System.Deliveries))))
 		line := func(name string, f *Figures) {
 			cells := []string{"  " + name, thousands(f.PerSecond), number(f.CPU), number(f.P50), number(f.P95), number(f.P99), number(f.Max)}
-			if r.CoreHour > 0 { // a microsecond for each is a second for a million
+			if r.CoreHour > 0 { // a microsecond per delivery is a second per million
 				cells = append(cells, number(f.CPU*r.CoreHour/time.Hour.Seconds()))
 			}
 			t.row(cells...)
@@ -125,7 +126,7 @@ func (r *Report) processes() *table {
 	return t
 }
 
-// printChanges writes how soon a change of a hook counts, of all runs together.
+// printChanges prints how soon changes of hooks take effect, over all runs together.
 func (r *Report) printChanges(out io.Writer) {
 	for i := range r.Results {
 		var all []float64
@@ -166,7 +167,7 @@ func (r *Report) printProblems(out io.Writer) {
 	}
 }
 
-// number writes three significant digits.
+// number formats three significant digits.
 func number(v float64) string {
 	switch {
 	case v == 0:
@@ -180,7 +181,7 @@ func number(v float64) string {
 	}
 }
 
-// thousands writes a whole number with commas.
+// thousands formats a whole number with commas.
 func thousands(v float64) string {
 	digits := strconv.FormatFloat(v, 'f', 0, 64)
 	for i := len(digits) - 3; i > 0; i -= 3 {

@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// Linux counts CPU time in ticks of 10 ms (proc(5); sysconf(_SC_CLK_TCK) is 100 on every architecture that Go runs on).
+// Linux counts CPU time in ticks of 10 ms (proc(5); sysconf(_SC_CLK_TCK) is 100 on every architecture that Go
+// supports).
 const tick = 10 * time.Millisecond
 
-// Where there is no /proc, the functions of this file return zero, and the report has no CPU and memory.
+// Without /proc, the functions of this file return zero, and the report has no CPU time and memory.
 
 // stat is a process' line in /proc/<pid>/stat.
 type stat struct {
 	parent      int
-	own, waited time.Duration // CPU of the process, and of its children that have ended
+	own, waited time.Duration // CPU time of the process, and of its children that have ended
 }
 
 func readStat(pid int) (stat, bool) {
@@ -25,13 +26,14 @@ func readStat(pid int) (stat, bool) {
 	if err != nil {
 		return stat{}, false
 	}
-	_, rest, found := strings.Cut(string(line[max(0, bytes.LastIndexByte(line, ')')):]), ") ") // the name may hold anything
+	// The name may contain anything, even parentheses.
+	_, rest, found := strings.Cut(string(line[max(0, bytes.LastIndexByte(line, ')')):]), ") ")
 	fields := strings.Fields(rest)
 	if !found || len(fields) < 15 {
 		return stat{}, false
 	}
-	number := func(field int) int64 { // as proc(5) counts them, where the state is field 3
-		n, _ := strconv.ParseInt(fields[field-3], 10, 64) // the kernel writes numbers
+	number := func(field int) int64 { // fields are numbered as in proc(5), where the state is field 3
+		n, _ := strconv.ParseInt(fields[field-3], 10, 64) // always a number
 		return n
 	}
 	return stat{
@@ -39,7 +41,7 @@ func readStat(pid int) (stat, bool) {
 	}, true
 }
 
-// family lists a process and its children.
+// family returns a process and its children.
 func family(pid int) []int {
 	pids := []int{pid}
 	entries, err := os.ReadDir("/proc")
@@ -58,7 +60,7 @@ func family(pid int) []int {
 	return pids
 }
 
-// process is a process, or a whole family: PostgreSQL's server has a process for each connection.
+// process is a process, or a whole family: PostgreSQL has one process per connection.
 type process struct {
 	pid    int
 	family bool
@@ -71,7 +73,7 @@ func (p process) pids() []int {
 	return []int{p.pid}
 }
 
-// cpu is the CPU time used so far, in a family also by children that have ended.
+// cpu returns the CPU time used so far; for a family it includes children that have ended.
 func (p process) cpu() time.Duration {
 	var sum time.Duration
 	for _, pid := range p.pids() {
@@ -87,7 +89,7 @@ func (p process) cpu() time.Duration {
 	return sum
 }
 
-// memory is what is held now, in bytes; what a family shares counts once.
+// memory returns the current memory in bytes; memory shared within a family counts once.
 func (p process) memory() int64 {
 	var own, file, shared int64
 	for _, pid := range p.pids() {
@@ -115,18 +117,18 @@ func memoryOf(all []process) (sum int64) {
 	return sum
 }
 
-// kilobytes reads a line of /proc/<pid>/status as bytes.
+// kilobytes returns a line of /proc/<pid>/status in bytes.
 func kilobytes(status []byte, name string) int64 {
 	for line := range strings.Lines(string(status)) {
 		if value, ok := strings.CutPrefix(line, name); ok {
-			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64) // the kernel writes numbers
+			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64) // always a number
 			return n << 10
 		}
 	}
 	return 0
 }
 
-// busy is the CPU time that the whole machine has used so far.
+// busy returns the CPU time that the whole machine has used so far.
 func busy() time.Duration {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -137,14 +139,14 @@ func busy() time.Duration {
 	var ticks int64
 	for i, field := range fields {
 		if i == 1 || i == 2 || i == 3 || i == 6 || i == 7 {
-			n, _ := strconv.ParseInt(field, 10, 64) // the kernel writes numbers
+			n, _ := strconv.ParseInt(field, 10, 64) // always a number
 			ticks += n
 		}
 	}
 	return time.Duration(ticks) * tick
 }
 
-// cpuModel names the processor.
+// cpuModel returns the name of the processor.
 func cpuModel() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -158,13 +160,13 @@ func cpuModel() string {
 	return "unknown CPU"
 }
 
-// postmaster is the server on a cluster.
+// postmaster returns the server process of a cluster.
 func postmaster(cluster string) process {
 	text, err := os.ReadFile(filepath.Join(cluster, "postmaster.pid"))
 	if err != nil {
 		return process{}
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
-	pid, _ := strconv.Atoi(strings.TrimSpace(first)) // 0 is none
+	pid, _ := strconv.Atoi(strings.TrimSpace(first)) // 0 means none
 	return process{pid: pid, family: true}
 }

@@ -24,25 +24,25 @@ const (
 	verbGot      = "got"
 )
 
-// pathPrefix begins the paths of hooks; a hook's index follows.
+// pathPrefix is the prefix of hooks' paths; the hook's index follows.
 const pathPrefix = "/h/"
 
-// expectation says what is going to come; what came before is forgotten.
+// expectation says what will come; earlier deliveries are forgotten.
 type expectation struct {
 	Hooks, Events int
 	Delay         time.Duration
-	// Close has connections end after an answer.
+	// Close makes connections end after an answer.
 	Close bool
-	// Hanging is the index of a hook that gets no answer before a release; -1 for none.
+	// Hanging is the index of a hook whose requests are not answered before a release; -1 for none.
 	Hanging int
-	// Later has deliveries refused at first: until a release, or for Wait and up to Spread more.
+	// Later makes the receiver reject deliveries at first: until a release, or for Wait and up to Spread more.
 	Later        Later
 	Wait, Spread time.Duration
 }
 
-// progress is how far it has come.
+// progress is how far the reception has come.
 type progress struct {
-	// Received counts different deliveries.
+	// Received counts distinct deliveries.
 	Received int64
 	// Last is the Unix time of the last of them, in nanoseconds.
 	Last int64
@@ -50,25 +50,25 @@ type progress struct {
 	Reached int
 }
 
-// got is all that came.
+// got has everything that came.
 type got struct {
-	// Latencies of all deliveries in nanoseconds, from publishing to arrival.
+	// Latencies are those of all deliveries in nanoseconds, from publishing to arrival.
 	Latencies  []int64
 	Duplicates int
-	// Unreadable requests have no mark or are for no hook.
+	// Unreadable counts requests that have no mark or match no hook.
 	Unreadable int64
-	// Unsigned requests have no signature.
+	// Unsigned counts requests without a signature.
 	Unsigned int64
-	// Held requests hang.
+	// Held counts requests that hang.
 	Held int64
 	Last int64
-	// Disorder is how many later events, by their sequences, one came after at the most.
+	// Disorder is the maximum number of later events, by sequence, that an event came after.
 	Disorder int
 	// First is the Unix time of each hook's first delivery, in nanoseconds; 0 for none.
 	First []int64
 }
 
-// began is when the first delivery of any hook came; now where none did.
+// began returns when the first delivery of any hook came, or the current time if there was none.
 func (g *got) began() time.Time {
 	first := time.Now().UnixNano()
 	for _, at := range g.First {
@@ -86,7 +86,7 @@ type receiver struct {
 	now    atomic.Pointer[reception]
 }
 
-// reception is what came since an expectation.
+// reception is what came since an expectation was set.
 type reception struct {
 	expectation
 	hooks                                               []tally
@@ -96,7 +96,7 @@ type reception struct {
 	later                                               later
 }
 
-// tally is one hook's deliveries.
+// tally has one hook's deliveries.
 type tally struct {
 	mu         sync.Mutex
 	seen       []bool // by the event's sequence
@@ -134,10 +134,10 @@ func newReceiver() role {
 	}}
 }
 
-// targets are the URLs that a hook's index is added to.
+// targets are the URLs to which a hook's index is appended.
 type targets struct{ Plain, TLS string }
 
-// start listens, and writes the certificate of the authority that the one by TLS is to be trusted for.
+// start listens, and writes the certificate of the authority to trust for TLS.
 func (r *receiver) start(ctx context.Context, authority string) (any, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -163,7 +163,7 @@ func (r *receiver) expect(e expectation) {
 	}
 }
 
-// ServeHTTP answers 200, at once unless something else was asked for.
+// ServeHTTP answers 200, at once unless the expectation says otherwise.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	now, x := time.Now(), r.now.Load()
 	body := make([]byte, max(0, q.ContentLength))

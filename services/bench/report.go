@@ -6,37 +6,37 @@ import (
 	"time"
 )
 
-// Report is what was measured.
+// Report has all results.
 type Report struct {
 	At      time.Time `json:"at"`
 	Version string    `json:"version"`
 	Machine Machine   `json:"machine"`
-	// Size of the bodies in bytes.
+	// Size is the size of the bodies in bytes.
 	Size    int      `json:"size"`
 	Runs    int      `json:"runs"`
 	Results []Result `json:"results"`
-	// CoreHour is what an hour of a core costs, in euros; 0 for unknown.
+	// CoreHour is the price of one core for one hour, in euros; 0 if unknown.
 	CoreHour float64 `json:"core_hour_eur,omitempty"`
 }
 
-// Machine is what the figures are of.
+// Machine describes the measured machine.
 type Machine struct {
 	Cores int    `json:"cores"`
 	CPU   string `json:"cpu"`
 	Go    string `json:"go"`
 	OS    string `json:"os"`
-	// SyncMicros is what it takes to make 8 KiB durable on the disk, in microseconds.
+	// SyncMicros is how long it takes to make 8 KiB durable on the disk, in microseconds.
 	SyncMicros float64 `json:"sync_us"`
 }
 
-// Result is what was measured of one scenario: medians over its runs.
+// Result has the results for one scenario: medians over its runs.
 type Result struct {
 	Scenario Scenario `json:"scenario"`
 	System   Figures  `json:"system"`
 	Bare     Figures  `json:"bare"`
 	// Ratio is System over Bare.
 	Ratio Ratio `json:"ratio"`
-	// Against is System over that of the scenario it is compared with; nil where there is none.
+	// Against is System over that of the scenario to compare with; may be nil.
 	Against *Ratio `json:"against,omitempty"`
 	Each    []Once `json:"each"`
 }
@@ -45,30 +45,31 @@ type Result struct {
 type Once struct {
 	System Figures `json:"system"`
 	Bare   Figures `json:"bare"`
-	// Missing deliveries never came, Duplicates came again.
+	// Missing counts deliveries that never came, and Duplicates those that came again.
 	Missing    int `json:"missing"`
 	Duplicates int `json:"duplicates"`
-	// Disorder is how many later events one came after, at the most, where the receiver was down.
+	// Disorder is the maximum number of later events that an event came after, if the receiver was down.
 	Disorder   int  `json:"disorder,omitempty"`
 	Unreadable int  `json:"unreadable"`
 	Unsigned   int  `json:"unsigned"`
 	Unrecorded bool `json:"unrecorded"`
-	// Changes are the times in milliseconds, sorted, from the commit of a new hook to the first event that reaches it; where
-	// many hooks are registered.
+	// Changes are the sorted times in milliseconds from the commit of a new hook to the first event that reaches it,
+	// for scenarios with many registered hooks.
 	Changes []float64 `json:"changes_ms,omitempty"`
-	// Soak is what was seen from time to time; nil where nothing was.
+	// Soak has the samples of a soak; may be nil.
 	Soak *Soak `json:"soak,omitempty"`
-	// Counters are what grew of the workers' own.
+	// Counters are the increases of the workers' metrics.
 	Counters counters `json:"counters"`
-	// Problems are sentences about what was not as it should be.
+	// Problems describes in sentences what was not as it should be.
 	Problems []string `json:"problems,omitempty"`
 }
 
-// Figures are of the system or of the plain client. Latencies are from publishing to arrival, in milliseconds.
+// Figures are those of the system or of the plain client. Latencies are from publishing to arrival, in milliseconds.
 type Figures struct {
 	Deliveries int     `json:"deliveries"`
 	PerSecond  float64 `json:"per_second"`
-	// CPU in microseconds for a delivery: of all that delivers, without who publishes and receives.
+	// CPU is the time in microseconds per delivery, of everything that delivers, without the publisher and the
+	// receiver.
 	CPU float64 `json:"cpu_us"`
 	P50 float64 `json:"p50_ms"`
 	P95 float64 `json:"p95_ms"`
@@ -76,14 +77,14 @@ type Figures struct {
 	Max float64 `json:"max_ms"`
 	// RecordedAfter is how many seconds after the last arrival everything was in the ledger.
 	RecordedAfter float64 `json:"recorded_after_s,omitempty"`
-	// CPUOf is the CPU of each process in microseconds for a delivery, MemoryOf its most memory in MiB.
+	// CPUOf is the CPU time of each process in microseconds per delivery, and MemoryOf its peak memory in MiB.
 	CPUOf    map[string]float64 `json:"cpu_us_of"`
 	MemoryOf map[string]float64 `json:"memory_mib_of"`
-	// Others is the part of the machine's busy time that other programs had.
+	// Others is the share of the machine's busy time that other programs used.
 	Others float64 `json:"others"`
 }
 
-// Ratio is one set of figures over another.
+// Ratio is one set of figures divided by another.
 type Ratio struct {
 	PerSecond float64 `json:"per_second"`
 	CPU       float64 `json:"cpu"`
@@ -93,7 +94,7 @@ type Ratio struct {
 	Max       float64 `json:"max"`
 }
 
-// newFigures sums up what came; counted are the processes whose CPU deliveries cost.
+// newFigures summarizes what came; counted are the processes whose CPU time counts.
 func newFigures(g got, begin time.Time, u used, counted ...string) Figures {
 	slices.Sort(g.Latencies)
 	n := len(g.Latencies)
@@ -118,12 +119,13 @@ func newFigures(g got, begin time.Time, u used, counted ...string) Figures {
 	return f
 }
 
-// quantile of at least one sorted value: the smallest that q of all do not exceed.
+// quantile returns a quantile of at least one sorted value: the smallest value that a fraction q of all values do not
+// exceed.
 func quantile[T int64 | float64](sorted []T, q float64) T {
 	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }
 
-// over divides; what cannot be divided is 0.
+// over divides figures; where that is impossible, the ratio is 0.
 func (f *Figures) over(g *Figures) Ratio {
 	div := func(a, b float64) float64 {
 		if b == 0 {
@@ -137,7 +139,7 @@ func (f *Figures) over(g *Figures) Ratio {
 	}
 }
 
-// withMedians sums the runs up.
+// withMedians summarizes the runs.
 func (r Result) withMedians() Result {
 	system, bare := make([]Figures, len(r.Each)), make([]Figures, len(r.Each))
 	for i := range r.Each {
@@ -172,7 +174,7 @@ func medians(all []Figures) Figures {
 	return m
 }
 
-// median of at least one value.
+// median returns the median of at least one value.
 func median(values []float64) float64 {
 	slices.Sort(values)
 	middle := len(values) / 2
@@ -182,7 +184,7 @@ func median(values []float64) float64 {
 	return (values[middle-1] + values[middle]) / 2
 }
 
-// compare sets scenarios against those that they name, where these were measured.
+// compare compares scenarios with those that they name, if these were measured.
 func (r *Report) compare() {
 	for i := range r.Results {
 		for j := range r.Results {
@@ -194,7 +196,7 @@ func (r *Report) compare() {
 	}
 }
 
-// Problems counts the sentences about what was not as it should be.
+// Problems counts the problems of all runs.
 func (r *Report) Problems() int {
 	n := 0
 	for i := range r.Results {

@@ -19,17 +19,17 @@ const (
 	roleAPI      = "subscription-api"
 )
 
-// What every part can be asked for.
+// Requests that every part supports.
 const (
 	verbStart        = "start"
 	verbProfile      = "profile"
 	verbStopProfiles = "stop-profiles"
 )
 
-// verb is something that a part does.
+// verb is a request that a part supports.
 type verb func(ctx context.Context, with json.RawMessage) (any, error)
 
-// taking makes a verb of a function that takes a T.
+// taking makes a verb from a function with a parameter of type T.
 func taking[T any](do func(ctx context.Context, with T) (any, error)) verb {
 	return func(ctx context.Context, raw json.RawMessage) (any, error) {
 		var with T
@@ -46,7 +46,7 @@ type role struct {
 	stop  func()
 }
 
-// ServePart plays a part of the bench that has started this process, until in ends or ctx does.
+// ServePart plays a part of the bench that has started this process, until in or ctx ends.
 func ServePart(ctx context.Context, name, version string, in io.Reader, out io.Writer) error {
 	makers := map[string]func() role{
 		roleReceiver: newReceiver, roleClient: newClient, roleNATS: newNATS, roleWorker: func() role { return newWorker(version) },

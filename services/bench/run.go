@@ -11,20 +11,20 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// How long things are waited for.
+// Limits of waiting.
 const (
 	pollEvery = 20 * time.Millisecond
 	askEvery  = 100 * time.Millisecond // of NATS, whose CPU is measured meanwhile
-	// stuckAfter is how long no delivery may come before those that miss count as lost; the first retry is due in 5 s.
+	// stuckAfter is how long no delivery may come before missing ones count as lost; the first retry is due in 5 s.
 	stuckAfter = 20 * time.Second
 	// quietLimit bounds the wait for everything to be recorded.
 	quietLimit = 90 * time.Second
 )
 
-// warmUp is how many deliveries each hook gets before anything is measured.
+// warmUp is how many deliveries each hook gets before the measurement.
 const warmUp = 200
 
-// publishers publish side by side, each so many events at a time.
+// publishers is the number of concurrent publishers, and publishAtOnce the number of events that each publishes at once.
 const (
 	publishers     = 64
 	publishAtOnce  = 16
@@ -93,7 +93,7 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 
 func (b *bench) warm(ctx context.Context, y *system, s Scenario) error {
 	if s.Creates {
-		return nil // what it makes would be there already
+		return nil // they would have been created already
 	}
 	if s.Workers == 0 {
 		_, err := b.send(ctx, y, s)
@@ -103,7 +103,7 @@ func (b *bench) warm(ctx context.Context, y *system, s Scenario) error {
 	return err
 }
 
-// processes are all that a system consists of, with who publishes to it and who receives.
+// processes returns all processes of a system, including the publisher and the receiver.
 func (b *bench) processes(y *system) map[string][]process {
 	processes := map[string][]process{
 		processPostgres: {postmaster(y.postgres.Dir())}, processNATS: {y.nats.process()},
@@ -118,7 +118,7 @@ func (b *bench) processes(y *system) map[string][]process {
 	return processes
 }
 
-// measure loads the system with the meter running.
+// measure puts the load on the system with the meter running.
 func (b *bench) measure(ctx context.Context, y *system, s Scenario, run Once) (Once, error) {
 	if s.Later == Down {
 		if err := b.park(ctx, y, s); err != nil {
@@ -128,7 +128,7 @@ func (b *bench) measure(ctx context.Context, y *system, s Scenario, run Once) (O
 	return b.metered(y, s, run, func() (loaded, error) { return b.load(ctx, y, s, "run") })
 }
 
-// metered has the system loaded with the meter running.
+// metered runs load with the meter running.
 func (b *bench) metered(y *system, s Scenario, run Once, load func() (loaded, error)) (Once, error) {
 	m := startMeter(b.processes(y))
 	l, err := load()
@@ -143,17 +143,17 @@ func (b *bench) metered(y *system, s Scenario, run Once, load func() (loaded, er
 	return run, nil
 }
 
-// loaded is what came of a load.
+// loaded is the result of a load.
 type loaded struct {
 	begin    time.Time
 	got      got
 	recorded time.Time // when everything was in the ledger
-	quiet    bool      // that it was, in time
+	quiet    bool      // whether that was in time
 }
 
 func (l *loaded) figures(u used, counted ...string) Figures {
 	f := newFigures(l.got, l.begin, u, counted...)
-	if f.Deliveries > 0 { // else there was no last arrival
+	if f.Deliveries > 0 { // otherwise there was no last arrival
 		f.RecordedAfter = max(0, l.recorded.Sub(time.Unix(0, l.got.Last)).Seconds())
 	}
 	return f
@@ -162,7 +162,7 @@ func (l *loaded) figures(u used, counted ...string) Figures {
 // load publishes a scenario's events and waits until all deliveries have come and are recorded.
 func (b *bench) load(ctx context.Context, y *system, s Scenario, run string) (l loaded, err error) {
 	release := func() error { return b.receiver.do(ctx, verbRelease, nil, nil) }
-	if s.Later == Down { // all is published and parked: the receiver comes back
+	if s.Later == Down { // everything is published and parked; now the receiver accepts requests again
 		if err := release(); err != nil {
 			return l, err
 		}
@@ -224,7 +224,7 @@ func (b *bench) publish(ctx context.Context, y *system, s Scenario, run string) 
 	return failed.get(ctx)
 }
 
-// await returns when so many deliveries have come, or none comes any more.
+// await returns when n deliveries have come, or no more come.
 func (b *bench) await(ctx context.Context, n int64, patience time.Duration) error {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
@@ -255,7 +255,7 @@ func (y *system) awaitQuiet(ctx context.Context) (bool, error) {
 	limit := time.Now().Add(quietLimit)
 	for time.Now().Before(limit) {
 		quiet := true
-		for _, c := range []bus.Consumer{bus.Fanout, bus.FactRecorder, bus.EventRecorder} { // facts come of fanning out
+		for _, c := range []bus.Consumer{bus.Fanout, bus.FactRecorder, bus.EventRecorder} { // the fan-out first, because it produces facts
 			lag, err := y.bus.Lag(ctx, c)
 			if err != nil {
 				return false, err
@@ -277,7 +277,7 @@ func (y *system) awaitQuiet(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// bare measures the plain client with what the scenario asks of the receiver.
+// bare measures the plain client with the receiver's part of the scenario.
 func (b *bench) bare(ctx context.Context, s Scenario) (Figures, error) {
 	s.Hanging = false
 	if s.Later == Asked {
@@ -322,7 +322,7 @@ func (b *bench) post(ctx context.Context, s Scenario) (g got, begin time.Time, e
 	return g, begin, b.receiver.do(ctx, verbGot, nil, &g)
 }
 
-// profile has the workers and nats-server write profiles until the returned function is called.
+// profile makes the workers and nats-server write profiles until the returned function is called.
 func (b *bench) profile(ctx context.Context, y *system, name string) (stop func() error, err error) {
 	if b.ProfileDir == "" {
 		return func() error { return nil }, nil

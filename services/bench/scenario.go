@@ -7,62 +7,63 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Scenario is one situation that is measured.
+// Scenario is one situation to measure.
 type Scenario struct {
 	Name  string `json:"name"`
 	Title string `json:"title"`
-	// Events that are published.
+	// Events is the number of events to publish.
 	Events int `json:"events"`
-	// Named is how many there are when the scenario is asked for by name; 0 for the same.
+	// Named is that number if the scenario is requested by name; 0 means the same.
 	Named int `json:"-"`
-	// Table says that it is a row of the table that docs/performance.md begins with; Apart, that it is measured only where it is
-	// asked for, as it takes long.
+	// Table says that it is a row of the first table in docs/performance.md. Apart says that it is only measured on
+	// request, because it takes long.
 	Table bool `json:"-"`
 	Apart bool `json:"-"`
-	// Rate of events in a second; 0 is as fast as they go.
+	// Rate is the number of events per second; 0 means as fast as possible.
 	Rate float64 `json:"rate,omitempty"`
-	// Hooks that match each event.
+	// Hooks is the number of hooks that match each event.
 	Hooks int `json:"hooks"`
-	// HTTP says that the events are published to the API, and not over NATS. Batch is how many a request has; 0 for one that
-	// is by itself.
+	// HTTP says that the events are published to the API rather than over NATS. Batch is the number of events per
+	// request; 0 for a single event outside of a list.
 	HTTP  bool `json:"http,omitempty"`
 	Batch int  `json:"batch,omitempty"`
 	// Creates says that hooks are created over the API, and no events published.
 	Creates bool `json:"creates,omitempty"`
-	// Hanging says that one of the hooks has a receiver which never answers; what it gets does not count.
+	// Hanging says that one of the hooks has a receiver which never answers; its deliveries do not count.
 	Hanging bool `json:"hanging,omitempty"`
-	// Registered hooks that never match, of the same tenant.
+	// Registered is the number of further hooks of the same tenant, which never match.
 	Registered int `json:"registered,omitempty"`
-	// Workers that share the deliveries; with none, what the API answers is measured.
+	// Workers is the number of workers; if it is 0, only the API's acceptance is measured.
 	Workers int `json:"workers"`
-	// TLS says that the receivers have it; Close, that they end each connection after an answer, so that the next one resumes its
-	// session.
+	// TLS says that the receivers use TLS. Close says that they end each connection after an answer, so that the next
+	// one resumes the TLS session.
 	TLS   bool `json:"tls,omitempty"`
 	Close bool `json:"close,omitempty"`
-	// Nodes of NATS, each of which has a copy of every stream; 0 is 1. Strict is its durability.
+	// Nodes is the number of NATS nodes, each with a replica of every stream; 0 means 1. Strict is the durability.
 	Nodes  int  `json:"nodes,omitempty"`
 	Strict bool `json:"strict,omitempty"`
-	// Limited is how many deliveries a second each hook takes; 0 is as many as come.
+	// Limited is each hook's rate limit in deliveries per second; 0 for none.
 	Limited int `json:"limited,omitempty"`
-	// Delay is what the receiver takes to answer.
+	// Delay is how long the receiver takes to answer.
 	Delay time.Duration `json:"delay,omitempty"`
-	// Later says why deliveries are not made at once; empty where they are.
+	// Later says why deliveries are not made at once; empty if they are.
 	Later Later `json:"later,omitempty"`
-	// Ordering of the hooks; empty for none.
+	// Ordering is the ordering of the hooks; empty for none.
 	Ordering webhook.Ordering `json:"ordering,omitempty"`
-	// Goroutines of the plain client where there is no rate: the most requests that it has under way.
+	// Goroutines is the plain client's concurrency if there is no rate.
 	Goroutines int `json:"goroutines"`
-	// Share is how much of the maximum, which is measured with Events first, is published for the time in For; 0 for all.
+	// Share is the fraction of the maximum rate, which is measured with Events first, at which to publish for the
+	// time in For; 0 means the maximum.
 	Share float64       `json:"share,omitempty"`
 	For   time.Duration `json:"for,omitempty"`
-	// Against names the scenario that this one is compared with; empty for none.
+	// Against names the scenario to compare with; may be empty.
 	Against string `json:"against,omitempty"`
 }
 
-// slow is what a receiver takes that has something to do.
+// slow is the response time of a receiver that does some work.
 const slow = 50 * time.Millisecond
 
-// Scenarios are all that there are. To add one is to add it to one of the lists.
+// Scenarios returns all scenarios. To add one, add it to one of the lists.
 func Scenarios() []Scenario {
 	table := inTable()
 	for i := range table {
@@ -71,7 +72,7 @@ func Scenarios() []Scenario {
 	return slices.Concat(table, conditions(), growth())
 }
 
-// inTable are the rows of the table that docs/performance.md begins with.
+// inTable returns the rows of the first table in docs/performance.md.
 func inTable() []Scenario {
 	return []Scenario{
 		{Name: "one-hook", Title: "one hook, as fast as it goes", Events: 30_000, Hooks: 1, Workers: 1, Goroutines: 64},
@@ -91,7 +92,7 @@ func inTable() []Scenario {
 	}
 }
 
-// conditions are what receivers, hooks and NATS may be like.
+// conditions returns variations of receivers, hooks and NATS.
 func conditions() []Scenario {
 	return []Scenario{
 		{Name: "tls", Title: "20 hooks by TLS", Events: 2500, Hooks: 20, Workers: 1, TLS: true, Goroutines: 64, Against: "fan-out"},
@@ -126,7 +127,7 @@ func conditions() []Scenario {
 	}
 }
 
-// growth are more workers, and much that waits.
+// growth returns scenarios with more workers, and with large backlogs.
 func growth() []Scenario {
 	return []Scenario{
 		{
@@ -161,7 +162,7 @@ func growth() []Scenario {
 			Name: "retries", Title: "retries that wait, 500 of them due in a second; latency is how late they come", Events: 2000,
 			Named: 300_000, Hooks: 1, Workers: 1, Later: Asked,
 		},
-		{ // one hook: most events have few, and each then leaves the most behind for a delivery
+		{ // one hook, because most events have few, and then the overhead per delivery is largest
 			Name: "soak", Apart: true, Title: "one hook, at 70 % of the maximum for a long time", Events: 100_000, Hooks: 1, Workers: 1, Goroutines: 64,
 			Share: 0.7, For: 30 * time.Minute,
 		},
@@ -171,7 +172,7 @@ func growth() []Scenario {
 // overHTTP reports whether the scenario needs the API.
 func (s *Scenario) overHTTP() bool { return s.HTTP || s.Creates }
 
-// hanging is the index of the hook whose receiver never answers, or -1.
+// hanging returns the index of the hook whose receiver never answers, or -1.
 func (s *Scenario) hanging() int {
 	if s.Hanging {
 		return s.Hooks - 1
@@ -179,7 +180,7 @@ func (s *Scenario) hanging() int {
 	return -1
 }
 
-// deliveries is how many count.
+// deliveries returns how many deliveries count.
 func (s *Scenario) deliveries() int {
 	if s.Hanging {
 		return s.Events * (s.Hooks - 1)

@@ -10,13 +10,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// soakLooks is how often a soak is looked at, from its begin to its end, and lookLeast the least between two looks.
+// soakLooks is the number of samples of a soak, and lookLeast the minimum interval between two.
 const (
 	soakLooks = 900
 	lookLeast = time.Second
 )
 
-// Units of what a soak sees.
+// Units of the sampled values.
 const (
 	unitDeliveries = "deliveries/s"
 	unitMessages   = "messages waiting"
@@ -24,17 +24,18 @@ const (
 	unitCPU        = "CPU, µs per delivery"
 )
 
-// Soak is what was seen of a system under the same load for a long time.
+// Soak has the samples of a system under constant load for a long time.
 type Soak struct {
-	// Maximum is what it delivered and recorded in a second before, and Rate what was published then.
+	// Maximum is the rate per second at which it could deliver and record before, and Rate the rate at which events
+	// were then published.
 	Maximum float64 `json:"maximum_per_second"`
 	Rate    float64 `json:"rate"`
-	// Seconds since the begin are when it was looked at. Series have a value for each.
+	// Seconds are the times of the samples since the beginning. Each series has a value for each of them.
 	Seconds []float64 `json:"seconds"`
 	Series  []Series  `json:"series"`
 }
 
-// Series is how one figure went.
+// Series has the values of one figure.
 type Series struct {
 	Name   string    `json:"name"`
 	Unit   string    `json:"unit"`
@@ -47,7 +48,8 @@ func (b *bench) soak(ctx context.Context, y *system, s Scenario, run Once) (Once
 	if err != nil {
 		return run, err
 	}
-	soak := &Soak{Maximum: float64(len(l.got.Latencies)) / l.recorded.Sub(l.begin).Seconds()} // what is not recorded would pile up
+	// Recorded rather than delivered, because unrecorded deliveries would pile up.
+	soak := &Soak{Maximum: float64(len(l.got.Latencies)) / l.recorded.Sub(l.begin).Seconds()}
 	soak.Rate = s.Share * soak.Maximum
 	s.Rate, s.Events = soak.Rate, max(1, int(soak.Rate*s.For.Seconds()))
 	b.tell("  %.0f deliveries/s are made and recorded at most; now %.0f/s for %s", soak.Maximum, soak.Rate, s.For)
@@ -66,7 +68,7 @@ func (b *bench) soak(ctx context.Context, y *system, s Scenario, run Once) (Once
 	return run, err
 }
 
-// watch looks at the system from time to time, until the load ends.
+// watch samples the system periodically until the load ends.
 func (b *bench) watch(ctx context.Context, y *system, whole time.Duration, soak *Soak) error {
 	w := watcher{bench: b, system: y, processes: b.processes(y), begin: time.Now(), before: look{cpu: map[string]time.Duration{}}, soak: soak}
 	w.before.at = w.begin
@@ -90,10 +92,10 @@ func (b *bench) watch(ctx context.Context, y *system, whole time.Duration, soak 
 	}
 }
 
-// watched are the processes whose CPU and memory are looked at.
+// watched are the processes whose CPU time and memory are sampled.
 func watched() []string { return []string{processWorker, processPostgres, processNATS} }
 
-// watcher looks at a system.
+// watcher samples a system.
 type watcher struct {
 	bench     *bench
 	system    *system
@@ -103,7 +105,7 @@ type watcher struct {
 	soak      *Soak
 }
 
-// look is what a watcher saw the last time.
+// look is a watcher's previous sample.
 type look struct {
 	at       time.Time
 	received int64
@@ -150,7 +152,7 @@ func (s *Soak) add(name, unit string, value float64) {
 	s.Series[i].Values = append(s.Series[i].Values, value)
 }
 
-// spread are the least, the middle and the most of some values.
+// spread has the minimum, the median and the maximum of some values.
 type spread struct{ least, middle, most float64 }
 
 func spreadOf(values []float64) spread {
@@ -161,13 +163,13 @@ func spreadOf(values []float64) spread {
 	return spread{least: sorted[0], middle: median(sorted), most: sorted[len(sorted)-1]}
 }
 
-// thirds are the spreads of the first and of the last third, so that growth shows.
+// thirds returns the spreads of the first and of the last third, which show growth.
 func (s *Series) thirds() (first, last spread) {
 	n := (len(s.Values) + 2) / 3
 	return spreadOf(s.Values[:n]), spreadOf(s.Values[len(s.Values)-n:])
 }
 
-// growth is the middle of the last third over that of the first; 0 where there is none.
+// growth returns the median of the last third over that of the first, or 0 if there is none.
 func (s *Series) growth() float64 {
 	first, last := s.thirds()
 	if first.middle == 0 {
@@ -176,7 +178,7 @@ func (s *Series) growth() float64 {
 	return last.middle / first.middle
 }
 
-// Soak is the last one of the report; nil where there is none.
+// Soak returns the last soak of the report, or nil.
 func (r *Report) Soak() (last *Soak) {
 	for i := range r.Results {
 		for j := range r.Results[i].Each {
@@ -188,7 +190,7 @@ func (r *Report) Soak() (last *Soak) {
 	return last
 }
 
-// printSoaks writes the first and the last third of each soak.
+// printSoaks prints the first and the last third of each soak.
 func (r *Report) printSoaks(out io.Writer) {
 	for i := range r.Results {
 		for n := range r.Results[i].Each {

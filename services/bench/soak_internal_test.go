@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// madeUp is a soak that was looked at so often.
+// madeUp returns a soak with the given number of samples.
 func madeUp(looks int) *Soak {
 	s := &Soak{Maximum: 10_000, Rate: 7000}
 	for n := range looks {

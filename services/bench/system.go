@@ -20,26 +20,26 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// system is all of Whisperer, with an empty database and empty streams.
+// system is a complete Whisperer with an empty database and empty streams.
 type system struct {
 	dir      string
 	postgres *localpg.Server
 	nats     *part
 	workers  []*part
-	// api is nil where a scenario does without; url and token are how to reach it.
+	// api is nil for scenarios without it; url and token give access to it.
 	api        *part
 	url, token string
-	// health are the workers' addresses.
+	// health are the workers' health addresses.
 	health []string
 	bus    *bus.Bus
 	// key is the master key.
 	key string
 }
 
-// actor is what the audit log has for hooks of the bench.
+// actor is the actor in the audit log for the bench's hooks.
 const actor store.Actor = "bench"
 
-// startSystem brings everything up for a scenario, the hooks included. Stop it.
+// startSystem starts everything for a scenario, including its hooks. Call stop to end it.
 func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err error) {
 	y := &system{}
 	defer func() {
@@ -93,7 +93,7 @@ func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err err
 	return y, err
 }
 
-// environment configures worker n. The ports are those that the receiver may be on.
+// environment configures worker n. It allows the ports that the receiver may use.
 func environment(databaseURL, natsURL, key string, n int) []string {
 	return []string{
 		daemon.Prefix + "DATABASE_URL=" + databaseURL,
@@ -105,7 +105,7 @@ func environment(databaseURL, natsURL, key string, n int) []string {
 	}
 }
 
-// parts are the processes of ours that the system consists of.
+// parts returns the system's processes of this program.
 func (y *system) parts() []*part {
 	parts := slices.Clone(y.workers)
 	for _, p := range []*part{y.api, y.nats} {
@@ -121,7 +121,7 @@ func (y *system) stop() error {
 	if y.bus != nil {
 		y.bus.Close()
 	}
-	for _, p := range y.parts() { // workers before the server that they talk to
+	for _, p := range y.parts() { // workers before the servers that they use
 		p.stop()
 	}
 	var problems []error
@@ -144,7 +144,7 @@ func openDatabase(url, key string) (*store.DB, error) {
 	return store.Open(url, 2, ring)
 }
 
-// makeHooks stores the hooks of a scenario, before there is a worker.
+// makeHooks stores the hooks of a scenario before there is a worker.
 func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) error {
 	db, err := openDatabase(url, key)
 	if err != nil {

@@ -20,9 +20,9 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// seeded is what is in a database, as the file beside it says.
+// seeded is the content of a database, according to the file next to it.
 type seeded struct {
-	// Asked is how many attempts and hooks were asked for.
+	// Asked is how many attempts and hooks were requested.
 	Asked struct {
 		Attempts int `json:"attempts"`
 		Hooks    int `json:"hooks"`
@@ -35,10 +35,10 @@ type seeded struct {
 	Hooks []uuid.UUID `json:"hooks"`
 }
 
-// seededName is that of the file in the folder of a database, which is there once the database is complete.
+// seededName is the name of the file in a database's folder that is created once the database is complete.
 const seededName = "history.json"
 
-// folder returns the one that the database is to be in, and what removes it.
+// folder returns the folder for the database, and a function that removes it.
 func (o *Options) folder() (dir string, remove func() error, err error) {
 	if o.Keep != "" {
 		if err := os.MkdirAll(o.Keep, 0o711); err != nil { //nolint:gosec // PostgreSQL's user passes through
@@ -60,7 +60,7 @@ func (o *Options) folder() (dir string, remove func() error, err error) {
 	return dir, func() error { return os.RemoveAll(dir) }, nil
 }
 
-// database returns what the folder's database holds, which it fills where there is none.
+// database returns what the folder's database contains, and fills it if there is none.
 func (o *Options) database(ctx context.Context, dir string) (*seeded, error) {
 	var s seeded
 	text, err := os.ReadFile(filepath.Join(dir, seededName))
@@ -91,7 +91,7 @@ func (o *Options) database(ctx context.Context, dir string) (*seeded, error) {
 	return &s, nil
 }
 
-// seed makes the database and fills it, quickly: what was begun and not finished is of no use.
+// seed creates the database and fills it without durability: an incomplete one is useless anyway.
 func (o *Options) seed(ctx context.Context, dir string, s *seeded) error {
 	return o.serving(ctx, dir, map[string]string{
 		"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0",
@@ -126,7 +126,7 @@ func (o *Options) seed(ctx context.Context, dir string, s *seeded) error {
 	})
 }
 
-// serving runs PostgreSQL on the folder while do does something.
+// serving runs PostgreSQL on the folder while do runs.
 func (o *Options) serving(ctx context.Context, dir string, settings map[string]string, do func(url string) error) (err error) {
 	server, err := localpg.Start(ctx, localpg.Options{
 		DataDir: filepath.Join(dir, "postgres"), FallbackDir: filepath.Join(dir, "elsewhere"), TCP: true, Settings: settings,
@@ -142,7 +142,8 @@ func (o *Options) serving(ctx context.Context, dir string, settings map[string]s
 	return do(server.URL("postgres"))
 }
 
-// open opens the database, and the way beside the store that a made-up history takes, with a key of the moment: nothing in a made-up history is sealed.
+// open opens the database, through the store and directly, as generating a history requires. The key is temporary,
+// because a generated history contains nothing sealed.
 func open(url string) (*store.DB, *sql.DB, error) {
 	ring, err := seal.ParseRing(seal.NewKey())
 	if err != nil {

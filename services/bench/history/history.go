@@ -1,4 +1,4 @@
-// Package history measures how long the API takes to answer what happened, when there is much of it.
+// Package history measures how long the API takes to answer questions about a large history.
 package history
 
 import (
@@ -16,38 +16,38 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Options say what is measured.
+// Options say what to measure.
 type Options struct {
-	// Attempts and Hooks there are in the database; Requests that each look-up and page makes.
+	// Attempts and Hooks are the size of the database. Requests is the number of requests per look-up and page.
 	Attempts, Hooks, Requests int
-	// Dir is where the throw-away database goes; empty for /var/tmp. Not used with Keep.
+	// Dir is where to create the temporary database; empty means /var/tmp. Not used with Keep.
 	Dir string
-	// Keep is the folder of a database that stays, for the next time; empty for one that is removed.
+	// Keep is the folder of a database to keep for the next time; empty to remove it.
 	Keep string
-	// Part is what is measured; all of it where it is empty.
+	// Part is what to measure; empty means everything.
 	Part    Part
 	Version string
-	// Progress is told what is going on.
+	// Progress gets a line for each step.
 	Progress io.Writer
 }
 
-// Part is a part of what is measured.
+// Part is a part of the measurements.
 type Part string
 
 // The parts.
 const (
-	LookUps Part = "look-ups" // over the API
+	LookUps Part = "look-ups" // through the API
 	Pages   Part = "pages"    // of the console
 	// Manifest is one long manifest, and the memory that it takes.
 	Manifest Part = "manifest"
 )
 
-// Figures are what one kind of request took.
+// Figures are the results for one kind of request.
 type Figures struct {
 	Name string `json:"name"`
 	// Query is the path of one of its requests.
 	Query string `json:"query"`
-	// Results is how many a page of a list had, on average, and Bytes how many an answer had.
+	// Results is the average number of results on a page of a list, and Bytes the size of a response.
 	Results float64       `json:"results"`
 	Bytes   int           `json:"bytes"`
 	P50     time.Duration `json:"p50"`
@@ -55,22 +55,22 @@ type Figures struct {
 	Max     time.Duration `json:"max"`
 }
 
-// Report is what was measured.
+// Report has all results.
 type Report struct {
 	Attempts int `json:"attempts"`
 	Hooks    int `json:"hooks"`
-	// Bytes is how large the database was once it was filled.
+	// Bytes is the size of the database after it was filled.
 	Bytes   int64         `json:"bytes"`
 	Seeding time.Duration `json:"seeding"`
-	// LookUps are over the API.
+	// LookUps are requests to the API.
 	LookUps []Figures `json:"look_ups"`
-	// Pages are of the console.
+	// Pages are requests to the console.
 	Pages    []Figures        `json:"pages"`
 	Manifest *ManifestFigures `json:"manifest,omitempty"`
 }
 
-// Run makes a database with so much history, or takes the one that was kept, asks for all kinds of it over HTTP, and
-// removes it unless it is to be kept.
+// Run creates a database with the requested history, or reuses one that was kept, makes all kinds of requests over
+// HTTP, and removes the database unless it is to be kept.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	dir, remove, err := o.folder()
 	if err != nil {
@@ -83,7 +83,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	report := &Report{Attempts: s.Attempts, Hooks: s.Asked.Hooks, Bytes: s.Bytes, Seeding: s.Took}
 	return report, o.serving(ctx, dir, nil, func(url string) error {
-		if _, err := store.Migrate(ctx, url); err != nil { // a database that was kept may be of an older version
+		if _, err := store.Migrate(ctx, url); err != nil { // a database that was kept may have an older schema
 			return err
 		}
 		w := &world{url: url, options: o, hooks: s.Hooks, attempts: s.Attempts}
@@ -148,7 +148,7 @@ func (w *world) run(ctx context.Context, report *Report) (err error) {
 	return nil
 }
 
-// prepare makes a token, and takes samples of what there is.
+// prepare creates a token, and takes samples of the history.
 func (w *world) prepare(ctx context.Context) error {
 	db, plain, err := open(w.url)
 	if err != nil {
@@ -172,7 +172,7 @@ func (w *world) prepare(ctx context.Context) error {
 	return nil
 }
 
-// Print writes the report for people.
+// Print prints the report for people.
 func (r *Report) Print(out io.Writer) {
 	fmt.Fprintf(out, "%d attempts of %d hooks in %d MB, seeded in %s\n", r.Attempts, r.Hooks, r.Bytes/1e6, r.Seeding.Round(time.Second))
 	if m := r.Manifest; m != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/bench/history"
 )
 
-// folder is one that PostgreSQL's user can pass through.
+// folder returns a folder that PostgreSQL's user can pass through.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "history-test-") //nolint:usetesting // PostgreSQL's user has to pass through
@@ -39,7 +39,7 @@ func TestEveryLookUpFindsSomethingInTheMadeUpHistory(t *testing.T) {
 	for _, f := range report.LookUps {
 		require.Positive(t, f.P50, f.Name)
 		require.GreaterOrEqual(t, f.Max, f.P50, f.Name)
-		if !strings.HasSuffix(f.Name, ", a day") { // the first pages of a search may be without
+		if !strings.HasSuffix(f.Name, ", a day") { // the first pages of a search may be empty
 			require.Equal(t, !nothing[f.Name], f.Results > 0, f.Name)
 		}
 	}

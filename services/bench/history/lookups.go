@@ -10,16 +10,16 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// lookUp is a kind of request; path makes the nth one.
+// lookUp is a kind of request; path returns the path of the nth one.
 type lookUp struct {
 	name string
 	path func(n int) string
 }
 
-// lookUps are all that is measured.
+// lookUps returns all kinds that are measured.
 func (w *world) lookUps() []lookUp {
 	sample := func(n int) *webhook.Delivery { return &w.samples[n%len(w.samples)] }
-	hook := func(n int) string { // every fourth time the busiest
+	hook := func(n int) string { // the busiest hook every fourth time
 		if n%4 == 0 {
 			return w.hooks[0].String()
 		}

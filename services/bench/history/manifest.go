@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// ManifestFigures are what one long manifest took.
+// ManifestFigures are the results for one long manifest.
 type ManifestFigures struct {
 	Rows int           `json:"rows"`
 	Took time.Duration `json:"took"`
-	// Heap is the most that was in use in this process, which has the API in it, while the manifest was read, and Before how much
-	// it was before.
+	// Heap is the peak heap in use by this process, which contains the API, while the manifest was read. Before is
+	// the heap in use before that.
 	Heap   uint64 `json:"heap"`
 	Before uint64 `json:"before"`
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// measured collects what the requests of one kind took.
+// measured collects the results of one kind of request.
 type measured struct {
 	took           []time.Duration
 	bytes, results int
@@ -26,7 +26,7 @@ func (m *measured) figures(name, query string) Figures {
 	return Figures{Name: name, Query: query, P50: at(0.5), P99: at(0.99), Max: at(1), Bytes: m.bytes / n, Results: float64(m.results) / float64(n)}
 }
 
-// measureLookUp makes a look-up's requests, one after the other, and the next page of each list.
+// measureLookUp makes a look-up's requests, one after the other, and fetches the second page of each list.
 func (w *world) measureLookUp(ctx context.Context, l lookUp) (Figures, error) {
 	var m measured
 	for n := range w.options.Requests {
@@ -55,7 +55,7 @@ func (w *world) measureLookUp(ctx context.Context, l lookUp) (Figures, error) {
 	return m.figures(l.name, l.path(0)), nil
 }
 
-// measurePage asks for a page of the console, again and again, as a browser does.
+// measurePage requests a page of the console repeatedly, as a browser does.
 func (w *world) measurePage(ctx context.Context, p consolePage) (Figures, error) {
 	var m measured
 	for range w.options.Requests {
@@ -70,12 +70,12 @@ func (w *world) measurePage(ctx context.Context, p consolePage) (Figures, error)
 	return m.figures(p.name, p.path), nil
 }
 
-// client follows no redirects: a page that leads elsewhere is not the one that is measured.
+// client returns a client that follows no redirects: a redirect means that the wrong page is measured.
 func (w *world) client() *http.Client {
 	return &http.Client{Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// get returns the body of an answer, which has to be 200; headers are names and values in turn.
+// get returns the body of a response, which must be a 200; headers are alternating names and values.
 func (w *world) get(ctx context.Context, address string, headers ...string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {

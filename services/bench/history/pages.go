@@ -3,7 +3,7 @@ package history
 // consolePage is a page of the console.
 type consolePage struct{ name, path string }
 
-// pages are all that is measured.
+// pages returns all pages that are measured.
 func (w *world) pages() []consolePage {
 	newest := &w.samples[0]
 	hook := func(n int) string { return "hooks/" + w.hooks[n].String() + "/" }

@@ -1,5 +1,5 @@
-// Command bench measures a machine with everything of Whisperer on it: what "make bench" runs. It is not released; for an
-// installation there is "whisperer bench".
+// Command bench measures a machine that runs everything of Whisperer; "make bench" runs it. It is not released.
+// "whisperer bench" measures an installation.
 package main
 
 import (
@@ -39,7 +39,7 @@ func main() {
 	parsed.FatalIfErrorf(parsed.Run(c))
 }
 
-// print prints a report: as JSON where that was asked for, else as text does.
+// print prints a report: as JSON if that was requested, and otherwise as text does.
 func (c *commands) print(v any, text func(io.Writer)) error {
 	if !c.JSON {
 		text(os.Stdout)
@@ -83,7 +83,7 @@ func (c *historyCommand) Validate() error {
 	return nil
 }
 
-// Run measures look-ups, pages and a manifest, in a made-up history, and prints the report.
+// Run measures look-ups, pages and a manifest in a generated history, and prints the report.
 func (c *historyCommand) Run(ctx context.Context, all *commands) error {
 	report, err := history.Run(ctx, history.Options{
 		Attempts: c.Attempts, Hooks: c.Hooks, Requests: c.Requests, Dir: c.Dir, Keep: c.Keep, Part: history.Part(c.Only),
@@ -132,7 +132,7 @@ func (c *machineCommand) Run(ctx context.Context, all *commands) error {
 	return errors.Join(all.print(report, report.Print), c.draw(&report))
 }
 
-// draw makes the picture of the last soak.
+// draw draws the chart of the last soak.
 func (c *machineCommand) draw(r *bench.Report) error {
 	soak := r.Soak()
 	if c.Picture == "" || soak == nil {
@@ -145,7 +145,7 @@ func (c *machineCommand) draw(r *bench.Report) error {
 	return os.WriteFile(c.Picture, svg, 0o644)
 }
 
-// scenarios are the chosen ones, in their usual order.
+// scenarios returns the selected scenarios, in their usual order.
 func (c *machineCommand) scenarios() ([]bench.Scenario, error) {
 	all := bench.Scenarios()
 	if len(c.Only) == 0 {
