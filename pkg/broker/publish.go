@@ -82,7 +82,7 @@ func (c *Conn) publish(ctx context.Context, events []Outgoing) (stored []bool, e
 		if err != nil {
 			break
 		}
-		// the client's own way tries again: nobody hears anything while the leader of a stream changes
+		// PublishMsg retries, because no stream answers while its leader changes
 		err = c.PublishMsg(ctx, c.Message(&events[i]))
 		p.stored[i] = err == nil
 	}

@@ -16,10 +16,10 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// Retries are the deliveries, and the events, that wait for a time.
+// Retries gives access to deliveries and events that are scheduled for a later time.
 type Retries struct{ b *Bus }
 
-// Retries returns those of the bus.
+// Retries returns the bus's retries.
 func (b *Bus) Retries() Retries { return Retries{b} }
 
 // Schedule returns when the retry is stored, to become due at the given time. It replaces an earlier schedule of

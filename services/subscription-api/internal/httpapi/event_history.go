@@ -16,7 +16,7 @@ import (
 const (
 	rejectedPath = root + "/rejected-events/"
 	tagEvents    = "Events"
-	// maxRaw is how much of a rejected event is shown, in bytes.
+	// maxRaw is how many bytes of a rejected event are shown.
 	maxRaw = 16 << 10
 )
 
@@ -98,7 +98,7 @@ func (s *server) listEvents(ctx context.Context, c *call, _ *eventListInput) (*e
 	return &eventListOutput{Body: out}, nil
 }
 
-// sequence is the event's number as receivers get it.
+// sequence returns the event's sequence number as receivers get it.
 func sequence(q webhook.Sequence) int64 {
 	return int64(q.Number()) //nolint:gosec // has 56 bits
 }
@@ -153,7 +153,7 @@ func (s *server) listRejected(ctx context.Context, c *call, _ *rejectedListInput
 	return &rejectedListOutput{Body: out}, nil
 }
 
-// splitHeaders reads lines "Name: value".
+// splitHeaders parses lines of the form "Name: value".
 func splitHeaders(text string) []api.HeaderLine {
 	lines := []api.HeaderLine{}
 	for line := range strings.SplitSeq(text, "\n") {

@@ -18,12 +18,12 @@ type auditFlags struct {
 	api.AuditFilter
 }
 
-// Help says whose changes they are.
+// Help describes whose changes are listed.
 func (c *auditFlags) Help() string {
 	return "With an operator's token, --tenant selects the tenant whose changes are meant; without it, they are those that belong to no tenant."
 }
 
-// find makes the client, and the filter that the flags say.
+// find returns a client, and the filter from the flags.
 func (c *auditFlags) find(a *app) (server *client.Client, f client.AuditFilter, err error) {
 	f = c.AuditFilter
 	if f.From, f.To, err = c.times(); err != nil {
