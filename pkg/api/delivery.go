@@ -41,7 +41,7 @@ type Retry struct {
 	Force bool `json:"force,omitempty" doc:"Send it again even if it was delivered"`
 }
 
-// Elsewhere says where to send a delivery in addition to its hook's target.
+// Elsewhere says where to send a delivery, other than to its hook's target.
 type Elsewhere struct {
 	TargetURL string `json:"target_url" doc:"The URL to send it to, under the same rules as a hook's target_url"`
 	// SecretKey signs the request; may be empty.

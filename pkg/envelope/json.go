@@ -9,7 +9,7 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// CheckJSON reports why body is not a JSON text with a nesting of at most most. This rule applies to events from
+// CheckJSON reports why body is not a JSON text that nests no deeper than most. This rule applies to events from
 // every source. Oddities that are valid JSON, such as repeated names, escaped NULs or unpaired surrogates, are left
 // to the receivers, who get the published bytes. The error is a *RejectedError.
 func CheckJSON(body []byte, most int) error {
@@ -35,8 +35,8 @@ func checkDepth(body []byte, most int) error {
 	return nil
 }
 
-// depth returns the nesting of brackets outside of strings. If the text has at most most brackets, it returns early,
-// because counting them is fast. The text need not be JSON.
+// depth returns the nesting of brackets outside of strings. If the text has no more than most brackets, it returns
+// early, because counting them is fast. The text need not be JSON.
 func depth(body []byte, most int) int {
 	if n := bytes.Count(body, []byte{'{'}) + bytes.Count(body, []byte{'['}); n <= most {
 		return n

@@ -41,8 +41,8 @@ type share struct {
 	users int // callers that have a share or wait for one
 }
 
-// NewShares returns shares for at most most concurrent operations. Callers wait up to patience for one. each are the
-// limits per name: the first is for the first name that is passed to Take, the second for the second, and so on.
+// NewShares returns shares that allow up to most concurrent operations. Callers wait up to patience for one. each are
+// the limits per name: the first is for the first name that is passed to Take, the second for the second, and so on.
 func NewShares(most int, patience time.Duration, each ...int) *Shares {
 	return &Shares{all: semaphore.NewWeighted(int64(most)), patience: patience, each: each, byName: map[shareKey]*share{}}
 }

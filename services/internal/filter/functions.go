@@ -179,7 +179,7 @@ func first(s string, n int) string {
 	return s
 }
 
-// substring returns the characters from from up to to, which is excluded.
+// substring returns the characters whose positions are at least from and less than to.
 func substring(s string, from, to int) any {
 	runes := utf8.RuneCountInString(s)
 	if from < 0 || from > to || to > runes {

@@ -29,7 +29,7 @@ type writer struct {
 	most int
 }
 
-// toJSON writes a value in at most most bytes.
+// toJSON writes a value, limited to most bytes.
 func toJSON(v any, most int) (json.RawMessage, error) {
 	w := writer{most: most}
 	if err := w.value(v, 0); err != nil {

@@ -136,7 +136,7 @@ const (
 	MaxShownData = 64 << 10
 )
 
-// NewBacktest starts a backtest that keeps up to samples samples of either kind.
+// NewBacktest starts a backtest. samples is the maximum number of samples of either kind.
 func NewBacktest(h *webhook.Hook, samples int) *Backtest {
 	b := &Backtest{judge: NewJudge(h), samples: samples, Missed: map[string]int{}}
 	b.transform, _ = NewTransform(h) // that it compiles was checked before

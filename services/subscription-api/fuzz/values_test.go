@@ -36,7 +36,7 @@ func some[T any](c *chance, list ...T) []T {
 
 type object = map[string]any
 
-// text returns text as people write it, of at most most bytes.
+// text returns text as people write it, of up to most bytes.
 func (c *chance) text(most int) string {
 	s := pick(c, "a", "Orders to SAP", "Größe <b>&amp;</b> \"x\" 'y'", "日本語 🙂", "../../etc/passwd", "'; DROP TABLE hooks; --", "${jndi:ldap://x}", "{{7*7}}",
 		"%s%n%x", "a\u202eb", "null", "-1", strings.Repeat("n", most), strings.Repeat("é", most/2))

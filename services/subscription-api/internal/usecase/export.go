@@ -89,8 +89,8 @@ func (e *Export) Begin(ctx context.Context) error {
 	return err
 }
 
-// Write writes at most most rows, or all if most is 0. It takes the caller's share of look-ups for each page anew,
-// and holds none while it writes to out. It calls flush after each page.
+// Write writes up to most rows, or all if most is 0. It takes the caller's share of look-ups for each page anew, and
+// holds none while it writes to out. It calls flush after each page.
 func (e *Export) Write(ctx context.Context, format ExportFormat, most int, out io.Writer, flush func() error) error {
 	buffered := bufio.NewWriter(out)
 	write := e.jsonRows(buffered)
