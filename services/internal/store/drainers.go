@@ -12,25 +12,25 @@ import (
 	"github.com/lib/pq"
 )
 
-// sharedHolder holds the leases of hooks that are drained by several workers side by side. It is not the name that programs
-// before the parked queue had for that: these and those exclude each other.
+// sharedHolder is the holder of the leases of hooks that several workers drain in parallel. It differs from the name that
+// programs before the parked queue used for that, so that both kinds of programs exclude each other.
 const sharedHolder = "(side by side)"
 
-// ErrExpired says that a drainer has not been heard of for too long: what it had taken is others' by now.
+// ErrExpired reports that a drainer was not renewed for too long: others may have taken its deliveries by now.
 var ErrExpired = errors.New("drainer has expired")
 
-// DrainLease is a drainer's right to take deliveries of a hook: alone, or side by side with others.
+// DrainLease is a drainer's right to take deliveries of a hook, alone or in parallel with others.
 type DrainLease struct {
 	Hook  uuid.UUID
 	Alone bool
 	Fence int64
-	// Foreign says that a program which does not know the parked queue had the hook before. What that did has to reach the
-	// ledger before anything is taken.
+	// Foreign reports that a program which does not know the parked queue had the hook before. Its facts must reach the ledger
+	// before anything is taken.
 	Foreign bool
-	// Expired says that a drainer which had the hook alone before did not release it: what it sent may not have reached the ledger
-	// yet.
+	// Expired reports that a drainer which had the hook alone before did not release it. The facts about what it sent may not
+	// have reached the ledger yet.
 	Expired bool
-	// LastAttemptAt is when the hook's last attempt that is known of began, by the clock of its worker; zero for none.
+	// LastAttemptAt is when the hook's last known attempt began, by the clock of its worker; zero for none.
 	LastAttemptAt time.Time
 }
 
@@ -38,7 +38,7 @@ const leasePrefix = "drain:"
 
 func (l DrainLease) name() string { return leasePrefix + l.Hook.String() }
 
-// OpenDrainer makes a drainer that others take as alive for the given time.
+// OpenDrainer registers a drainer, which others consider alive for the given time.
 func (d *QueueStore) OpenDrainer(ctx context.Context, worker string, ttl time.Duration) (uuid.UUID, error) {
 	id := uuid.New()
 	_, err := d.db.ExecContext(ctx, `
@@ -51,7 +51,7 @@ func (d *QueueStore) OpenDrainer(ctx context.Context, worker string, ttl time.Du
 	return id, nil
 }
 
-// CloseDrainer gives everything back that the drainer has taken.
+// CloseDrainer removes a drainer's registration, and so gives back everything that it has taken.
 func (d *QueueStore) CloseDrainer(ctx context.Context, drainer uuid.UUID) error {
 	if _, err := d.db.ExecContext(ctx, `DELETE FROM drainers WHERE id = $1`, drainer); err != nil {
 		return translate(fmt.Errorf("close drainer: %w", err))
@@ -59,8 +59,8 @@ func (d *QueueStore) CloseDrainer(ctx context.Context, drainer uuid.UUID) error 
 	return nil
 }
 
-// RenewDrainer prolongs the life of a drainer and its leases, and tells of their hooks' last attempts. The error is
-// ErrExpired where it is too late for that.
+// RenewDrainer extends a drainer's registration and its leases, and stores the times of their hooks' last attempts. The error
+// is ErrExpired if the drainer has already expired.
 func (d *QueueStore) RenewDrainer(ctx context.Context, drainer uuid.UUID, leases []DrainLease, ttl time.Duration) error {
 	return d.transact(ctx, func(tx *sqlx.Tx) error {
 		result, err := tx.ExecContext(ctx, `
@@ -103,8 +103,8 @@ func leaseArrays(leases []DrainLease) (names []string, fences []int64, attempts 
 	return names, fences, attempts
 }
 
-// LeaseHooks takes the leases of those hooks which nobody else has: a lease that is not taken alone is shared with others that
-// do not. It returns the leases that were taken.
+// LeaseHooks takes the leases of those hooks that no other drainer holds, and returns these leases. A lease that is not taken
+// alone is shared with other drainers that do not need it alone either.
 func (d *QueueStore) LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []DrainLease, ttl time.Duration) ([]DrainLease, error) {
 	names, holders := make([]string, len(wanted)), make([]string, len(wanted))
 	alone := make(map[uuid.UUID]bool, len(wanted))
@@ -156,7 +156,8 @@ func (d *QueueStore) LeaseHooks(ctx context.Context, drainer uuid.UUID, worker s
 	return list, nil
 }
 
-// ReleaseHooks lets others have the leases at once: those that are shared, when the last drainer releases them.
+// ReleaseHooks releases leases, so that others can take them at once. A shared lease is released when its last drainer releases
+// it.
 func (d *QueueStore) ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []DrainLease) error {
 	names, fences, attempts := leaseArrays(leases)
 	_, err := d.db.ExecContext(ctx, `
@@ -172,7 +173,7 @@ func (d *QueueStore) ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases
 	return nil
 }
 
-// NoteAttempts remembers when hooks had their last attempts, so that whoever drains them next keeps their rates.
+// NoteAttempts stores when hooks had their last attempts, so that whoever drains them next keeps their rates.
 func (d *QueueStore) NoteAttempts(ctx context.Context, leases []DrainLease) error {
 	names, fences, attempts := leaseArrays(leases)
 	_, err := d.db.ExecContext(ctx, `
@@ -185,8 +186,8 @@ func (d *QueueStore) NoteAttempts(ctx context.Context, leases []DrainLease) erro
 	return nil
 }
 
-// FindBackfills returns, for each of the hooks that a running job gives what is from before it existed, up to which place of the
-// OMS stream that is done. What comes later has to wait where the hook keeps an order.
+// FindBackfills returns, for each of the hooks with a running backfill of earlier events, the sequence in the OMS stream that
+// the backfill has reached. Later events of an ordered hook have to wait.
 func (d *QueueStore) FindBackfills(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error) {
 	var rows []struct {
 		Hook   uuid.UUID `db:"hook_id"`
@@ -198,7 +199,7 @@ func (d *QueueStore) FindBackfills(ctx context.Context, hooks []uuid.UUID) (map[
 	if err != nil {
 		return nil, translate(fmt.Errorf("look for backfills: %w", err))
 	}
-	upTo := make(map[uuid.UUID]uint64, len(rows)) // there is one job of a hook at a time
+	upTo := make(map[uuid.UUID]uint64, len(rows)) // a hook has one job at a time
 	for _, r := range rows {
 		cursor := Position{ID: r.Cursor}
 		upTo[r.Hook] = uint64(cursor.seq()) //nolint:gosec // never negative

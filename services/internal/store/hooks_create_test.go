@@ -11,8 +11,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// TestHooksThatAreCreatedAtOnceStandForThemselves has hooks share transactions: what is wrong with one is not told of another, nor
-// does it undo another.
+// TestHooksThatAreCreatedAtOnceStandForThemselves has hooks share transactions: an error of one is neither reported for
+// another, nor does it undo another.
 func TestHooksThatAreCreatedAtOnceStandForThemselves(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)

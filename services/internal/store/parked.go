@@ -16,10 +16,10 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// The parked queue has a row for each delivery that waits for its hook. Triggers put it there when the ledger says that a
-// delivery is parked, and take it away when the ledger says what became of it. A drainer takes rows under the lease of
-// their hook, and settles them once the outcome is in the ledger's stream: what is on its way from there to PostgreSQL is
-// nothing that another drainer has to wait for.
+// The parked queue has a row for each delivery that waits for its hook. Triggers insert it when the ledger records the delivery
+// as parked, and delete it when the ledger records another outcome. A drainer takes rows under the lease of their hook, and
+// settles them once the outcome is in the LEDGER stream, so that other drainers do not have to wait until the outcome reaches
+// PostgreSQL.
 
 // ListBacklogs lists the hooks that have rows in the parked queue, and those that were deleted or touched and may have
 // deliveries to be ended.
@@ -38,7 +38,7 @@ func (d *QueueStore) ListBacklogs(ctx context.Context) ([]uuid.UUID, error) {
 	return list, nil
 }
 
-// ForgetBacklogs forgets that hooks were touched, where nothing of theirs is in the parked queue.
+// ForgetBacklogs forgets that hooks were touched, unless they have rows in the parked queue.
 func (d *QueueStore) ForgetBacklogs(ctx context.Context, hooks ...uuid.UUID) error {
 	_, err := d.db.ExecContext(ctx, `
 		DELETE FROM backlogs b WHERE hook_id = ANY($1::uuid[])
@@ -49,14 +49,14 @@ func (d *QueueStore) ForgetBacklogs(ctx context.Context, hooks ...uuid.UUID) err
 	return nil
 }
 
-// ParkedCount is how many deliveries are parked, and when.
+// ParkedCount is the number of parked deliveries at a time.
 type ParkedCount struct {
 	N int `db:"n"`
-	// At is by the database's clock.
+	// At is the time of the count by the database's clock.
 	At time.Time `db:"at"`
 }
 
-// Count counts the parked deliveries of all hooks, but not beyond most.
+// Count counts the parked deliveries of all hooks, up to most.
 func (d *QueueStore) Count(ctx context.Context, most int) (ParkedCount, error) {
 	var c ParkedCount
 	err := d.db.GetContext(ctx, &c, `
@@ -67,17 +67,17 @@ func (d *QueueStore) Count(ctx context.Context, most int) (ParkedCount, error) {
 	return c, nil
 }
 
-// ParkedDelivery is a parked delivery with what is needed to make its next attempt. Its Hook is not set.
+// ParkedDelivery is a parked delivery, with everything needed for its next attempt except Hook, which is not set.
 type ParkedDelivery struct {
 	webhook.Due
 
 	HookID uuid.UUID
-	// Loaded says that the rest of the event was looked up, EventMissing that it is not recorded yet, or not any more: only
-	// what the queue has of it is set.
+	// Loaded reports that the rest of the event was looked up. EventMissing reports that the event is not recorded yet, or no
+	// longer, so that only the fields from the queue are set.
 	Loaded, EventMissing bool
-	// Size is how many bytes of data were looked up.
+	// Size is the number of bytes of data that were read.
 	Size int
-	// Batch is shared by deliveries that were sent together before; nil for one that was not.
+	// Batch is shared by deliveries that were sent together before; null for others.
 	Batch uuid.NullUUID
 }
 
@@ -98,7 +98,7 @@ type parkedRow struct {
 	Batch          uuid.NullUUID `db:"batch"`
 }
 
-// parkedColumns are those of parkedRow.
+// parkedColumns are the columns of parkedRow.
 const parkedColumns = `p.hook_id, p.id, p.tenant, p.event_id, p.event_seq, p.event_type, p.entity, p.published_at, p.attempts,
 	p.round_attempts, p.round_started_at, p.parked_at, p.replay, p.batch`
 
@@ -117,8 +117,8 @@ func (r *parkedRow) delivery() *ParkedDelivery {
 	}
 }
 
-// List looks at the hook's parked deliveries, and takes none: those after one place and up to another, in the order of
-// events, at most limit, and no more than fit into some megabytes, but for the first.
+// List returns the hook's parked deliveries without taking them: at most limit deliveries of events after one sequence and up
+// to another, in order. It stops before the events exceed maxParkedBytes, but always returns the first.
 func (d *QueueStore) List(ctx context.Context, hook uuid.UUID, after, upTo webhook.Sequence, limit int) ([]*ParkedDelivery, error) {
 	var rows []parkedRow
 	err := d.db.SelectContext(ctx, &rows, `
@@ -137,35 +137,34 @@ func (d *QueueStore) List(ctx context.Context, hook uuid.UUID, after, upTo webho
 	return slices.DeleteFunc(list, func(p *ParkedDelivery) bool { return !p.Loaded }), nil
 }
 
-// maxParkedBytes is from how many bytes of events on Parked returns no more.
+// maxParkedBytes is the size of events beyond which List returns no more deliveries.
 const maxParkedBytes = 4 << 20
 
-// Places are deliveries of events in a part of a stream: after one place, and up to another.
+// Places selects the events in a part of a stream, after one sequence and up to another.
 type Places struct {
 	After, UpTo webhook.Sequence
-	// Before leaves out what was published at that time or later; zero for nothing.
+	// Before excludes events that were published at that time or later; zero for no bound.
 	Before time.Time
-	// Backfilled says that what a backfill has not come to yet is left out.
+	// Backfilled excludes events that a running backfill has not reached yet.
 	Backfilled bool
 }
 
-// Want asks for the next deliveries of a hook whose lease the drainer has.
+// Want asks for the next deliveries of a hook whose lease the drainer holds.
 type Want struct {
 	Lease DrainLease
 	Limit int
-	// Ordering is what has to be delivered in order: no delivery is given that an earlier one keeps back, which waits for
-	// its retry.
+	// Ordering is the hook's ordering. A delivery is not taken while an earlier one that it must follow waits for its retry.
 	Ordering webhook.Ordering
-	// BackfilledTo bounds places that say so; zero for no bound.
+	// BackfilledTo bounds the places with Backfilled; zero for no bound.
 	BackfilledTo webhook.Sequence
-	// Batch asks for deliveries that are sent together: those that were so before, all of them or none, and of the others as many as
-	// fill batches, or have waited long enough; nil for single ones.
+	// Batch asks for deliveries that can be sent together: those that were sent together before, all of them or none, and of
+	// the others as many as fill batches or have waited long enough. It is nil for single deliveries.
 	Batch *webhook.Batch
 }
 
-// Take takes the next deliveries of hooks, each in the order of the places, and within them in that of the events. They
-// are the drainer's until it settles them, or expires. A lease that is another's by now, and a drainer that has expired, get
-// nothing.
+// Take takes the next deliveries of hooks, in the order of the places and, within a place, in that of the events. They belong
+// to the drainer until it settles them or expires. Nothing is taken for a lease that another holds by now, or for a drainer
+// that has expired.
 func (d *QueueStore) Take(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
 	var single, shared, batches []Want
 	for _, w := range wants {
@@ -195,12 +194,12 @@ func (d *QueueStore) Take(ctx context.Context, drainer uuid.UUID, wants []Want, 
 	return list, nil
 }
 
-// takeAlone takes deliveries of hooks of which nobody else takes any, and passes nothing over that is locked.
+// takeAlone takes deliveries of hooks that only this drainer drains. It does not skip locked rows.
 func (d *core) takeAlone(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
 	return d.takeParked(ctx, "", nextArgs(drainer, wants, places), places)
 }
 
-// takeShared takes deliveries of hooks of which others take some, too.
+// takeShared takes deliveries of hooks that other drainers drain, too.
 func (d *core) takeShared(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
 	return d.takeParked(ctx, `FOR UPDATE SKIP LOCKED`, nextArgs(drainer, wants, places), places)
 }
@@ -220,7 +219,7 @@ func (d *core) takeParked(ctx context.Context, lock string, args []any, places [
 	return inPlaces(rows, places), nil
 }
 
-// nextArgs are those of nextParked.
+// nextArgs returns the arguments of nextParked.
 func nextArgs(drainer uuid.UUID, wants []Want, places []Places) []any {
 	hooks, names, fences := make([]string, len(wants)), make([]string, len(wants)), make([]int64, len(wants))
 	limits, orderings, backfilled := make([]int64, len(wants)), make([]string, len(wants)), make([]int64, len(wants))
@@ -242,7 +241,8 @@ func nextArgs(drainer uuid.UUID, wants []Want, places []Places) []any {
 	}
 }
 
-// nextParked begins a statement about the next deliveries of hooks, each in the order of the places; lock is how they are locked.
+// nextParked returns the beginning of a statement about the next deliveries of hooks, in the order of the places. lock is the
+// locking clause.
 func nextParked(lock string) string {
 	return `
 		WITH live AS MATERIALIZED (
@@ -269,7 +269,7 @@ func nextParked(lock string) string {
 			WHERE live.mine)`
 }
 
-// inPlaces are the deliveries of rows in the order of their places, and within them in that of the events.
+// inPlaces returns the deliveries of rows in the order of the places and, within a place, in that of the events.
 func inPlaces(rows []parkedRow, places []Places) []*ParkedDelivery {
 	list := make([]*ParkedDelivery, len(rows))
 	for i := range rows {
@@ -286,8 +286,8 @@ func inPlaces(rows []parkedRow, places []Places) []*ParkedDelivery {
 	return list
 }
 
-// byKey does something in a transaction whose plans look rows of the parked queue up by their keys, whatever is known of the
-// table: it is empty in one minute and has a million rows in the next.
+// byKey runs do in a transaction whose plans look up rows of the parked queue by key, whatever the statistics say: the table
+// may be empty in one minute and have a million rows in the next.
 func (d *core) byKey(ctx context.Context, do func(tx *sqlx.Tx) error) error {
 	return d.transact(ctx, func(tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
@@ -299,7 +299,7 @@ func (d *core) byKey(ctx context.Context, do func(tx *sqlx.Tx) error) error {
 	})
 }
 
-// FindMoving lists those of the hooks that have parked deliveries beyond all places, which no retry keeps back.
+// FindMoving lists those of the hooks that have parked deliveries beyond all places, and none that waits for a retry.
 func (d *QueueStore) FindMoving(ctx context.Context, hooks []uuid.UUID, places []Places) ([]uuid.UUID, error) {
 	after, upTo := make([]int64, len(places)), make([]int64, len(places))
 	for i, p := range places {
@@ -317,8 +317,8 @@ func (d *QueueStore) FindMoving(ctx context.Context, hooks []uuid.UUID, places [
 	return list, nil
 }
 
-// Load looks the events up of deliveries that were taken, those of one day at a time: at most so many bytes of data,
-// but for the first one. It reports which are left out by Loaded.
+// Load reads the events of taken deliveries, one day's partition at a time: at most bytes bytes of data, but always the first
+// event. Deliveries whose event was left out are not marked as Loaded.
 func (d *QueueStore) Load(ctx context.Context, list []*ParkedDelivery, bytes int) error {
 	days := map[time.Time][]*ParkedDelivery{}
 	var order []time.Time

@@ -13,18 +13,19 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// BatchCandidate is a delivery of a hook that gets batches, which could be taken.
+// BatchCandidate is a delivery that could be taken, of a hook that gets batches.
 type BatchCandidate struct {
 	Entity   string        `db:"entity"`
 	ParkedAt time.Time     `db:"parked_at"`
 	Batch    uuid.NullUUID `db:"batch"`
-	// Together is how many deliveries in the queue were sent together with it, itself included; 0 for one that was not sent.
+	// Together is the number of deliveries in the queue that were sent together with it, including itself; 0 if it was not sent
+	// yet.
 	Together int `db:"together"`
 }
 
-// ReadyForBatches reports which of a hook's deliveries, in their order, can be sent at that time: those that were sent together
-// before, once all of them are there, and of the others as many as fill batches, or have waited long enough. A delivery that cannot
-// keeps back the later ones that have to come after it, and with them those that they were sent together with.
+// ReadyForBatches reports which of a hook's deliveries, in order, can be sent at that time: those that were sent together
+// before, if all of them are in the list, and of the others as many as fill batches or have waited long enough. A delivery that
+// cannot be sent keeps back the later ones that must follow it, and the deliveries that were sent together with those.
 func ReadyForBatches(list []BatchCandidate, b *webhook.Batch, ordering webhook.Ordering, now time.Time) []bool {
 	ready, there := make([]bool, len(list)), map[uuid.UUID]int{}
 	for i, c := range list {
@@ -61,7 +62,7 @@ func ReadyForBatches(list []BatchCandidate, b *webhook.Batch, ordering webhook.O
 	return ready
 }
 
-// candidate is a BatchCandidate, which of the deliveries it is, and the database's time.
+// candidate is a BatchCandidate with its key in the queue and the database's time.
 type candidate struct {
 	HookID      uuid.UUID `db:"hook_id"`
 	ID          uuid.UUID `db:"id"`
@@ -71,8 +72,8 @@ type candidate struct {
 	BatchCandidate
 }
 
-// readyOf are the candidates that can be sent, by their ids: recorders write in that order, so there are no circles of those who
-// wait for each other.
+// readyOf returns the candidates that can be sent, ordered by id. Recorders write in that order, too, so that they cannot
+// deadlock.
 func readyOf(wants []Want, candidates []candidate) (ready []candidate) {
 	for _, w := range wants {
 		var list []BatchCandidate

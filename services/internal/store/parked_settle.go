@@ -12,33 +12,34 @@ import (
 	"github.com/lib/pq"
 )
 
-// Drained is what became of a delivery that was taken.
+// Drained is a delivery that was taken, with its outcome.
 type Drained struct {
 	*ParkedDelivery
 
 	As DrainedAs
 }
 
-// DrainedAs is what becomes of a row of the parked queue.
+// DrainedAs is the outcome for a row of the parked queue.
 type DrainedAs string
 
-// What becomes of rows.
+// These are the outcomes for rows.
 const (
-	// Gone: it was tried, and what became of it is in the ledger's stream.
+	// Gone means that the delivery was tried, and that its outcome is in the LEDGER stream.
 	Gone DrainedAs = "gone"
-	// KeepsBack: so it is, and it waits for a retry that has to come before others.
+	// KeepsBack means the same, and that the delivery waits for a retry that others must follow.
 	KeepsBack DrainedAs = "waits"
-	// Back: it was not tried.
+	// Back means that the delivery was not tried.
 	Back DrainedAs = "back"
 )
 
-// SetBatch remembers which deliveries that the drainer took are sent together. ok says that it has them all still.
+// SetBatch stores which of the deliveries taken by the drainer are sent together. ok reports that the drainer still holds all
+// of them.
 func (d *QueueStore) SetBatch(ctx context.Context, drainer uuid.UUID, list []*ParkedDelivery, batches []uuid.UUID) (ok bool, err error) {
 	order := make([]int, len(list))
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(list[a].ID[:], list[b].ID[:]) }) // as recorders write: no circles
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(list[a].ID[:], list[b].ID[:]) }) // by id, as recorders do: no deadlocks
 	hooks, seqs, ids, published, batch := make([]string, len(list)), make([]int64, len(list)), make([]string, len(list)), make([]string, len(list)), make([]string, len(list))
 	for i, at := range order {
 		p := list[at]
@@ -64,11 +65,10 @@ func (d *QueueStore) SetBatch(ctx context.Context, drainer uuid.UUID, list []*Pa
 	return ok, nil
 }
 
-// Settle tells the parked queue what became of deliveries that the drainer took. What another has taken since, since
-// the drainer had expired, is left as it is, and so is what was parked anew after the attempt, even where the drainer has taken
-// that, too.
+// Settle writes the outcomes of deliveries that the drainer took. It does not change rows that another drainer has taken since,
+// because this one had expired, nor rows that were parked anew after the attempt, even if this drainer has taken them again.
 func (d *QueueStore) Settle(ctx context.Context, drainer uuid.UUID, list []Drained) error {
-	slices.SortFunc(list, func(a, b Drained) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // as recorders write: no circles
+	slices.SortFunc(list, func(a, b Drained) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // by id, as recorders do: no deadlocks
 	var gone, stay []Drained
 	for _, s := range list {
 		if s.As == Gone {
@@ -77,14 +77,15 @@ func (d *QueueStore) Settle(ctx context.Context, drainer uuid.UUID, list []Drain
 			stay = append(stay, s)
 		}
 	}
-	// Each is a transaction of its own: one that did both would lock those of one kind before those of the other.
+	// Use one transaction for each: together, they would lock the rows of one kind before those of the other, and so out of
+	// order.
 	if err := d.settle(ctx, drainer, stay, `UPDATE parked p SET taken_by = NULL, waiting = k.what = 'waits' FROM`); err != nil {
 		return err
 	}
 	return d.settle(ctx, drainer, gone, `DELETE FROM parked p USING`)
 }
 
-// settle does something with rows that the drainer took, in their order.
+// settle runs the statement do for rows that the drainer took, in their order.
 func (d *QueueStore) settle(ctx context.Context, drainer uuid.UUID, list []Drained, do string) error {
 	if len(list) == 0 {
 		return nil

@@ -8,16 +8,15 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// maxSuperseded is how many deliveries one transaction supersedes, at most.
+// maxSuperseded is the maximum number of deliveries that one transaction supersedes.
 const maxSuperseded = 10_000
 
-// Supersede ends those of a hook's deliveries in the parked queue that a newer one of the same entity takes the place of: what is
-// parked, and what waits for its retry. What a drainer has in hand may be on its way and is left alone, as is what a person asked
-// for: a replay neither supersedes nor is superseded. more says that there may be others. A lease that is another's by now, and a
-// drainer that has expired, change nothing.
+// Supersede ends those of a hook's deliveries in the parked queue that a newer one of the same entity replaces, both parked
+// ones and those that wait for a retry. Deliveries that a drainer has taken are left alone, because they may be on their way,
+// as are replays, which neither supersede nor are superseded. more reports that there may be others. Nothing changes if another
+// drainer holds the lease by now, or the drainer has expired.
 //
-// It is one statement, and nothing that a worker may still have to say of a superseded delivery counts any more, but that it was
-// delivered.
+// It is one statement. After it, no fact about a superseded delivery counts except that it was delivered.
 func (d *QueueStore) Supersede(ctx context.Context, drainer uuid.UUID, lease DrainLease) (n int, more bool, err error) {
 	var found int
 	err = d.byKey(ctx, func(tx *sqlx.Tx) error {

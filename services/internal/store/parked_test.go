@@ -16,7 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// backlog is a hook with deliveries in the parked queue, and those who drain it.
+// backlog is a hook with deliveries in the parked queue, with the means to drain it.
 type backlog struct {
 	t     *testing.T
 	db    *store.DB
@@ -25,7 +25,7 @@ type backlog struct {
 	book  *store.Recorder
 }
 
-// newBacklog parks deliveries of a new hook with the given sequences, each of an entity of its own.
+// newBacklog parks deliveries of a new hook with the given sequences, each with an entity of its own.
 func newBacklog(t *testing.T, db *store.DB, plain *sqlx.DB, seqs ...uint64) backlog {
 	t.Helper()
 	b := backlog{t, db, plain, uuid.New(), recorder(t, db)}
@@ -39,7 +39,7 @@ func (b backlog) delivery(seq uint64) delivery {
 	return delivery{id: webhook.DeliveryID(b.hook, fmt.Sprintf("e-%d", seq)), hook: b.hook}
 }
 
-// tell records a state of the delivery with a sequence.
+// tell records a state of the delivery with the sequence.
 func (b backlog) tell(seq uint64, state webhook.DeliveryState, attempts uint32, edit ...func(*whispererv1.DeliveryFact)) {
 	b.t.Helper()
 	edit = append([]func(*whispererv1.DeliveryFact){func(f *whispererv1.DeliveryFact) {
@@ -48,7 +48,7 @@ func (b backlog) tell(seq uint64, state webhook.DeliveryState, attempts uint32, 
 	write(b.t, b.book, batchOf(b.delivery(seq).fact(state, attempts, int(attempts), edit...)))
 }
 
-// later makes a fact one of so many seconds after another with as many attempts.
+// later moves a fact some seconds after another with the same number of attempts.
 func later(seconds int) func(*whispererv1.DeliveryFact) {
 	return func(f *whispererv1.DeliveryFact) { f.At += int64(seconds) * int64(time.Second) }
 }
@@ -60,7 +60,7 @@ func (b backlog) drainer(ttl time.Duration) uuid.UUID {
 	return id
 }
 
-// lease takes the hook's lease; false where another has it.
+// lease takes the hook's lease. It returns false if another drainer holds it.
 func (b backlog) lease(drainer uuid.UUID, alone bool, ttl time.Duration) (store.DrainLease, bool) {
 	b.t.Helper()
 	got, err := b.db.Queue.LeaseHooks(b.t.Context(), drainer, "w", []store.DrainLease{{Hook: b.hook, Alone: alone}}, ttl)
@@ -71,7 +71,7 @@ func (b backlog) lease(drainer uuid.UUID, alone bool, ttl time.Duration) (store.
 	return got[0], true
 }
 
-// take returns the sequences that a drainer gets.
+// take returns the deliveries that a drainer takes, and their sequences.
 func (b backlog) take(drainer uuid.UUID, w store.Want) (list []*store.ParkedDelivery, seqs []uint64) {
 	b.t.Helper()
 	list, err := b.db.Queue.Take(b.t.Context(), drainer, []store.Want{w}, []store.Places{{UpTo: 1 << 40}})
@@ -91,7 +91,7 @@ func (b backlog) settle(drainer uuid.UUID, as store.DrainedAs, list ...*store.Pa
 	require.NoError(b.t, b.db.Queue.Settle(b.t.Context(), drainer, told))
 }
 
-// queued are the sequences in the queue; those that keep others back are negative.
+// queued returns the sequences in the queue. Those that keep others back are negative.
 func (b backlog) queued() []int64 {
 	b.t.Helper()
 	seqs := []int64{}
@@ -104,7 +104,7 @@ func TestTheQueueHasWhatTheLedgerSaysIsParked(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
 	b := newBacklog(t, db, plain, 1, 2, 3)
-	b.tell(1, webhook.Parked, 0) // again
+	b.tell(1, webhook.Parked, 0) // the same fact again
 	require.Equal(t, []int64{1, 2, 3}, b.queued())
 	b.tell(1, webhook.Delivered, 1, answered(200))
 	b.tell(1, webhook.Parked, 0)
@@ -113,7 +113,7 @@ func TestTheQueueHasWhatTheLedgerSaysIsParked(t *testing.T) {
 	b.tell(2, webhook.Parked, 1, later(1))
 	require.Equal(t, []int64{2, 3}, b.queued())
 
-	// what was taken and tried leaves the queue before the ledger hears of it, and is not put back by what it heard before
+	// a delivery that was tried leaves the queue before the ledger records the outcome, and an older fact does not put it back
 	me := b.drainer(time.Minute)
 	l, _ := b.lease(me, false, time.Minute)
 	list, seqs := b.take(me, store.Want{Lease: l, Limit: 1})
@@ -121,16 +121,16 @@ func TestTheQueueHasWhatTheLedgerSaysIsParked(t *testing.T) {
 	b.settle(me, store.Gone, list...)
 	b.tell(2, webhook.Parked, 1, later(1))
 	require.Equal(t, []int64{3}, b.queued())
-	// but by what comes after it, although the ledger never heard of the attempt alone
+	// a later fact does, although the ledger never got the one about the attempt
 	b.tell(2, webhook.Parked, 2)
 	require.Equal(t, []int64{2, 3}, b.queued())
-	// and not by an outcome of the time before
+	// the outcome of an earlier taking does not remove it
 	list, _ = b.take(me, store.Want{Lease: l, Limit: 1})
 	b.tell(2, webhook.Parked, 3)
 	b.settle(me, store.Gone, list...)
 	require.Equal(t, []int64{2, 3}, b.queued())
 
-	// an id that is used again is another delivery's
+	// a reused id belongs to another delivery
 	b.tell(3, webhook.Parked, 0, func(f *whispererv1.DeliveryFact) { f.PublishedAt += int64(48 * time.Hour); f.EventSeq = 30 })
 	require.Equal(t, []int64{2, 3, 30}, b.queued())
 	b.tell(3, webhook.Delivered, 1, answered(200))
@@ -227,7 +227,7 @@ func TestALeaseSaysThatTheOneBeforeWasNotReleased(t *testing.T) {
 	require.True(t, l.Expired, "after one that was not")
 }
 
-// ordered makes the backlog's hook one that keeps an order, as the hooks table has it.
+// ordered stores a hook row that gives the backlog's hook an order.
 func (b backlog) ordered(ordering string) {
 	b.t.Helper()
 	_, err := b.plain.ExecContext(b.t.Context(), `
@@ -292,7 +292,7 @@ func TestRetentionLeavesTheQueueAlone(t *testing.T) {
 		return busy == 0
 	}, time.Minute, 10*time.Millisecond)
 	require.Equal(t, []int64{1, 2}, b.queued())
-	ended, err := db.Queue.EndDeliveries(t.Context(), b.hook, 10) // of no hook there is
+	ended, err := db.Queue.EndDeliveries(t.Context(), b.hook, 10) // the hook does not exist
 	require.NoError(t, err)
 	require.Equal(t, webhook.ReasonHookDeleted, ended.Reason)
 	require.Empty(t, b.queued())
@@ -301,7 +301,7 @@ func TestRetentionLeavesTheQueueAlone(t *testing.T) {
 	require.Empty(t, list)
 }
 
-// locks returns how many relations the session that waits has locked, once one does.
+// locks waits until a session waits for a lock, and returns the number of relations that it has locked.
 func locks(t *testing.T, plain *sqlx.DB) (n int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -363,7 +363,7 @@ func TestRowsAreTakenWithoutCircles(t *testing.T) {
 		b := newBacklog(t, db, plain, 1, 2, 3, 4, 5, 6, 7, 8)
 		me := b.drainer(time.Minute)
 		l, _ := b.lease(me, true, time.Minute)
-		var last []uuid.UUID // of the ids, which recorders write in their order
+		var last []uuid.UUID // recorders write in the order of the ids
 		require.NoError(t, plain.SelectContext(t.Context(), &last, `SELECT id FROM parked WHERE hook_id = $1 ORDER BY id`, b.hook))
 		recorder, err := plain.BeginTxx(t.Context(), nil)
 		require.NoError(t, err)
@@ -404,7 +404,7 @@ func TestRowsAreSettledWithoutCircles(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list, 2)
 	slices.SortFunc(list, func(a, b *store.ParkedDelivery) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	recorder, err := plain.BeginTxx(t.Context(), nil) // which writes in the order of the ids
+	recorder, err := plain.BeginTxx(t.Context(), nil) // it writes in the order of the ids
 	require.NoError(t, err)
 	defer recorder.Rollback()
 	_, err = recorder.ExecContext(t.Context(), `SELECT FROM parked WHERE id = $1 FOR UPDATE`, list[0].ID)
