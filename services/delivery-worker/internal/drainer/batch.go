@@ -16,8 +16,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// byBatch moves deliveries that were sent together next to each other, ordered by their first ones, and before all others, because
-// everything that has to follow them comes after them.
+// byBatch moves deliveries that were sent together next to each other, and before all others, because everything that has to
+// follow them comes after them. Batches are ordered by their first deliveries.
 func byBatch(list []work) []work {
 	first := map[uuid.NullUUID]int{{}: len(list)}
 	for i, w := range list {
@@ -88,8 +88,8 @@ func (x *held) tryBatch(ln *line, list []work) {
 	x.attemptBatch(ln, there)
 }
 
-// join stores in the queue that deliveries are sent together, at most this many: the worker that retries them, after this one has
-// died or they have failed, sends the same batch.
+// join stores in the queue which deliveries are sent together, at most most per batch. If this worker dies, or the attempt
+// fails, the worker that retries them then sends the same batch.
 func (x *held) join(list []work, most int) bool {
 	batches, known := make([]uuid.UUID, 0, len(list)), true
 	for part := range slices.Chunk(list, most) {
@@ -119,7 +119,7 @@ func (x *held) attemptBatch(ln *line, list []work) {
 		b.Dues, b.Bodies = append(b.Dues, w.Due), append(b.Bodies, envelope.NewBodies(w.Event))
 	}
 	as, failed, half := make([]store.DrainedAs, len(list)), make([]error, len(list)), make([]atomic.Bool, len(list))
-	both := func(i int) { // the outcome is known, and it is durable or cannot be made so
+	both := func(i int) { // calls settle once the outcome is known, and is durable or failed to become so
 		if half[i].Swap(true) {
 			if failed[i] != nil {
 				as[i] = store.Back
@@ -132,13 +132,13 @@ func (x *held) attemptBatch(ln *line, list []work) {
 		both(i)
 	}
 	states := x.Deliverer.DrainBatch(b)
-	if states == nil { // refused, or given up: they stay where they are
+	if states == nil { // refused or abandoned: the deliveries stay parked
 		x.giveBack(list...)
 		return
 	}
 	for i, state := range states {
 		as[i] = store.Gone
-		if state == webhook.Waiting || state == webhook.Parked { // it keeps its batch in the queue
+		if state == webhook.Waiting || state == webhook.Parked { // the delivery keeps its batch in the queue
 			as[i] = store.KeepsBack
 			ln.blocked = x.ordered()
 		}

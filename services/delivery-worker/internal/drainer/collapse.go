@@ -15,8 +15,8 @@ const (
 	collapsed
 )
 
-// collapsed reports whether superseded deliveries have left the queue, and starts to remove them if not. A long queue takes a while,
-// during which other hooks continue.
+// collapsed reports whether superseded deliveries have been removed from the queue. If that has not begun, it begins in the
+// background, because a long queue takes a while, during which other hooks are drained.
 func (x *held) collapsed() bool {
 	if x.collapse == toCollapse {
 		x.collapse = collapsing

@@ -1,8 +1,8 @@
-// Package drainer takes deliveries out of the parked queue, in the order of events, at the hook's rate and concurrency, and only while
-// the hook can take them. If an order or a rate has to be kept, one worker at a time drains the hook; otherwise the workers share
-// the hook, and each takes some of its parked deliveries.
+// Package drainer takes deliveries out of the parked queue, in the order of events, at the hook's rate and concurrency, and
+// only while the hook can take them. If the hook has an order or a rate limit, one worker at a time drains it. Otherwise the
+// workers share the hook, and each takes some of its parked deliveries.
 //
-// All hooks of a worker share statements to PostgreSQL: leases, pages and outcomes of many hooks go in one transaction.
+// All hooks of a worker share statements to PostgreSQL: leases, pages and outcomes of many hooks go into one transaction.
 package drainer
 
 import (
@@ -26,10 +26,10 @@ import (
 )
 
 const (
-	// endPage is the number of deliveries of a deleted hook that one statement ends.
+	// endPage is the number of deliveries of a deleted or disabled hook that one statement ends.
 	endPage = 5000
-	// endAtOnce bounds the hooks whose deliveries are ended in parallel: thousands may be deleted at once, and each has a lease that
-	// has to be renewed in time.
+	// endAtOnce bounds the hooks whose deliveries are ended in parallel: thousands may be deleted at once, and the lease of
+	// each has to be renewed in time.
 	endAtOnce = 4
 )
 
@@ -85,7 +85,7 @@ type Deps struct {
 	// Superseded counts deliveries that were superseded.
 	Superseded func(n int)
 	Log        *zap.Logger
-	// Worker is the holder of the leases.
+	// Worker is this worker's name as a holder of leases.
 	Worker string
 }
 
@@ -111,7 +111,7 @@ func New(d Deps) *Drainer {
 func (d *Drainer) Wake(hook uuid.UUID) {
 	select {
 	case d.wake <- hook:
-	default: // all are looked at soon
+	default: // all hooks are checked soon anyway
 	}
 }
 
@@ -133,7 +133,7 @@ func (d *Drainer) Run(ctx context.Context) {
 	d.endings.Wait()
 }
 
-// round drains for the lifetime of one drainer, as the parked queue knows it.
+// round drains for the lifetime of one registration as a drainer in the parked queue.
 func (d *Drainer) round(ctx context.Context) error {
 	began := time.Now()
 	id, err := d.Store.OpenDrainer(ctx, d.Worker, lease.Time)
@@ -145,7 +145,7 @@ func (d *Drainer) round(ctx context.Context) error {
 		held: map[uuid.UUID]*held{}, waits: map[uuid.UUID]bool{}, ending: map[uuid.UUID]bool{},
 		bounds: map[string]*bounds{}, outdated: map[string]time.Time{}, asked: map[string]bool{},
 	}
-	r.life = lease.Hold(context.WithoutCancel(ctx), began, lease.Terms{ // attempts under way are finished
+	r.life = lease.Hold(context.WithoutCancel(ctx), began, lease.Terms{ // finish attempts in progress even if ctx ends
 		Name: "drainer", Renew: r.renew, Log: d.Log,
 		Release: func(ctx context.Context) error {
 			err := d.Store.CloseDrainer(ctx, id)
@@ -168,8 +168,8 @@ func (d *Drainer) round(ctx context.Context) error {
 	return nil
 }
 
-// end ends all deliveries of a hook that this worker does not know, or knows as disabled, if the database agrees. Otherwise they are
-// left to workers that know the hook, as this one soon will.
+// end ends all deliveries of a hook that this worker does not know, or knows as disabled, if the database agrees. Otherwise
+// they are left to workers that know the hook, as this one soon will.
 func (r *round) end(hook uuid.UUID) {
 	if err := r.endAll(hook); err != nil && r.ctx.Err() == nil {
 		r.Log.Warn("failed to end deliveries", zap.Stringer("hook_id", hook), zap.Error(err))

@@ -16,38 +16,40 @@ import (
 )
 
 const (
-	// page is how many deliveries of a hook are taken at once, at most.
+	// page is the maximum number of a hook's deliveries that are taken at once.
 	page = 2000
-	// A page should take a worker about so long: others would wait for a longer one at the end, and each costs Postgres.
+	// minPage and maxPage bound the time that a page should take a worker. With longer pages, others would wait at the end;
+	// with shorter ones, PostgreSQL would have more work.
 	minPage, maxPage = 500 * time.Millisecond, 2 * time.Second
-	// slow is the time from one attempt to the next from which on the last one is remembered in Postgres at once.
+	// slow is the interval between attempts from which on each attempt's time is stored in PostgreSQL at once.
 	slow = time.Second
 )
 
 // work is a parked delivery on its way to its next attempt.
 type work = *store.ParkedDelivery
 
-// held is a hook that this worker drains: it has the hook's lease, and some of its deliveries in hand.
+// held is a hook that this worker drains. The worker holds the hook's lease and has taken some of its deliveries.
 type held struct {
 	*round
 
 	hook  *webhook.Hook
 	lease store.DrainLease
 	rate  *rate.Limiter
-	probe chan struct{} // one probe at a time; the others see what it led to
-	// stopped says that the hook, or this worker, can do no more, or that its turn is over.
+	probe chan struct{} // one probe at a time; the others wait for its result
+	// stopped reports that the hook or this worker can do no more, or that the hook's turn is over.
 	stopped atomic.Bool
-	// open are the deliveries that were taken and are not settled, todo those of them that were not tried yet; attemptedAt is
-	// when the last attempt began, in nanoseconds.
+	// open is the number of deliveries that were taken and are not settled, and todo the number of those that were not tried
+	// yet. attemptedAt is when the last attempt began, in Unix nanoseconds.
 	open, todo, attemptedAt atomic.Int64
-	// low is how few deliveries to be tried are few enough to take more.
+	// low is the number of untried deliveries at which more should be taken.
 	low atomic.Int64
 
 	mu sync.Mutex
-	// ready are lines with deliveries that could be tried, lines those of keys that have some in hand.
+	// ready holds the lines with a delivery that can be tried, and lines all lines with deliveries that were taken, by key.
 	ready []*line
 	lines map[string]*line
-	// kept are the keys of lines that are blocked and have none in hand, until no page is on its way any more that may have some.
+	// kept holds the keys of blocked lines without taken deliveries. They are deleted once no page is on its way that may
+	// contain further deliveries of theirs.
 	kept    []string
 	workers int // at most the hook's concurrency
 	handed  map[work]handed
@@ -58,21 +60,22 @@ type held struct {
 	// Of the round alone.
 	moving    bool // there are some beyond what is settled
 	collapse  collapse
-	over      bool // its turn
+	over      bool // its turn is over
 	unloaded  []work
-	forming   []work // a batch
-	alone     int    // from so many retries on, the last one at the latest, a delivery is not sent with others
+	forming   []work // the batch being formed
+	alone     int    // a delivery with at least this many retries is sent without others
 	size      int    // of the next page
 	began     time.Time
 	taken     time.Time
 	idleSince time.Time
 }
 
-// line has deliveries of one key, which are tried one after the other.
+// line holds the deliveries of one key, which are tried one after another.
 type line struct {
-	work [][]work // each is tried at once
-	open int      // taken and not settled
-	// blocked says that the others have to wait for one that was tried: it is of the one goroutine that tries them.
+	work [][]work // the deliveries of each element are sent in one request
+	open int      // number taken and not settled
+	// blocked reports that the others have to wait for one that was tried. Only the goroutine that tries the line's deliveries
+	// uses it.
 	blocked bool
 }
 
@@ -88,11 +91,11 @@ func (r *round) hold(h *webhook.Hook, l store.DrainLease) *held {
 		x.alone = max(1, min(webhook.MaxBatchFailures, h.Countdown().MaxRetries))
 	}
 	if limit := h.Config.RateLimit; limit != nil {
-		// attempts are spaced evenly, so that no window of the period holds more than its limit; one whose worker died in it is
-		// not known, and the next one comes sooner
+		// Attempts are spaced evenly, so that no window of the period has more than the limit. An attempt during which a worker
+		// died is not recorded, so the next one may come too early.
 		x.rate = rate.NewLimiter(perSecond(limit), 1)
 		if last := l.LastAttemptAt; !last.IsZero() {
-			if last.After(now) { // by the clock of another worker
+			if last.After(now) { // the other worker's clock is ahead
 				last = now
 			}
 			x.rate.AllowN(last, 1)
@@ -107,9 +110,9 @@ func perSecond(r *webhook.RateLimit) rate.Limit {
 
 func (x *held) ordered() bool { return x.hook.Config.Ordering != webhook.OrderNone }
 
-// key is shared by deliveries that keep an order among themselves.
+// key returns the key that an event shares with those among which order has to be kept; "" for none.
 func (x *held) key(e *webhook.Event) string {
-	if x.hook.Config.Batch != nil && x.ordered() { // a batch has events of many
+	if x.hook.Config.Batch != nil && x.ordered() { // a batch may contain events of many entities
 		return "hook"
 	}
 	switch x.hook.Config.Ordering {
@@ -122,7 +125,7 @@ func (x *held) key(e *webhook.Event) string {
 	return ""
 }
 
-// want is how many deliveries the hook should be given now.
+// want returns how many deliveries should be taken for the hook now.
 func (x *held) want() int {
 	able, probing := x.Limiter.Able(x.hook)
 	batch := x.hook.Config.Batch
@@ -133,13 +136,13 @@ func (x *held) want() int {
 		return 1
 	}
 	n := x.size
-	if limit := x.hook.Config.RateLimit; limit != nil { // what it can have in the time of a lease's renewal
+	if limit := x.hook.Config.RateLimit; limit != nil { // what its rate allows in maxPage
 		n = max(1, min(page, int(float64(perSecond(limit))*maxPage.Seconds())))
 		if batch != nil {
 			n = min(page, n*batch.MaxEvents)
 		}
 	}
-	if batch != nil { // those of a batch may not be next to each other
+	if batch != nil { // the deliveries of a batch may not be next to each other
 		n = max(n, 8*batch.MaxEvents)
 	}
 	if 2*int(x.todo.Load()) > n {
@@ -148,7 +151,7 @@ func (x *held) want() int {
 	return n
 }
 
-// resize makes the next page larger or smaller by what the last one took.
+// resize adjusts the size of the next page to the time that the last one took.
 func (x *held) resize() {
 	switch took := time.Since(x.taken); {
 	case took < minPage:
@@ -159,10 +162,10 @@ func (x *held) resize() {
 	x.taken = time.Now()
 }
 
-// may reports whether the hook is still the same, and this worker the one that may act for it.
+// may reports whether the hook is unchanged and this worker may still act for it.
 func (x *held) may() bool { return x.life.Valid() && x.Hooks.Get(x.hook.ID) == x.hook }
 
-// take counts deliveries that were taken.
+// take registers deliveries that were taken.
 func (x *held) take(list []work) {
 	x.unloaded = list
 	x.open.Add(int64(len(list)))
@@ -179,7 +182,8 @@ func (x *held) take(list []work) {
 	}
 }
 
-// forget forgets the lines of which nothing is in hand. Postgres knows by now what it is to keep back of them.
+// forget deletes the lines in kept that have no taken deliveries. PostgreSQL knows by now that it must keep their deliveries
+// back.
 func (x *held) forget() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -191,7 +195,7 @@ func (x *held) forget() {
 	x.kept = nil
 }
 
-// put has deliveries, which are of one batch if they are several, tried after those of their key, and beside all others.
+// put schedules deliveries, which form one batch if they are several, after those with the same key, and in parallel to others.
 func (x *held) put(list ...work) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -214,7 +218,7 @@ func (x *held) queue(list ...work) {
 	}
 }
 
-// tryAll tries what is ready.
+// tryAll tries ready deliveries until there are none.
 func (x *held) tryAll() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -236,14 +240,14 @@ func (x *held) tryAll() {
 	x.workers--
 }
 
-// leaveHand counts a delivery that is settled.
+// leaveHand removes a settled delivery from the counts.
 func (x *held) leaveHand(w work) {
 	if key := x.key(w.Event); key != "" {
 		x.mu.Lock()
 		ln := x.lines[key]
 		switch ln.open--; {
 		case ln.open > 0:
-		case ln.blocked: // more of the key may be on its way here, from before Postgres knew that it is to be kept back
+		case ln.blocked: // a page taken before PostgreSQL knew of the block may still contain deliveries with the key
 			x.kept = append(x.kept, key)
 		default:
 			delete(x.lines, key)
@@ -255,7 +259,7 @@ func (x *held) leaveHand(w work) {
 	}
 }
 
-// tried counts deliveries that are tried.
+// tried removes n deliveries from those that were not tried yet.
 func (x *held) tried(n int) {
 	left, low := x.todo.Add(-int64(n)), x.low.Load()
 	if left <= low && left+int64(n) > low {
@@ -263,7 +267,7 @@ func (x *held) tried(n int) {
 	}
 }
 
-// try makes the next attempt of a delivery, if the hook is able.
+// try makes the next attempt of a delivery, if the hook can take it.
 func (x *held) try(ln *line, w work) {
 	defer x.tried(1)
 	if !x.complete(w) {
@@ -273,7 +277,7 @@ func (x *held) try(ln *line, w work) {
 		x.settle(w, store.Back)
 		return
 	}
-	over, ok := x.turn(w.Expired(x.Bus.Time(time.Now()))) // what is not sent any more needs no rate
+	over, ok := x.turn(w.Expired(x.Bus.Time(time.Now()))) // a delivery that is not sent needs no rate
 	defer over()
 	if !ok {
 		x.giveBack(w)
@@ -282,7 +286,8 @@ func (x *held) try(ln *line, w work) {
 	x.attempt(ln, w)
 }
 
-// complete reads what is missing of a delivery's event; false means that there is no such event any more, and the delivery is over.
+// complete reads the delivery's event, if it is missing. It returns false if the event no longer exists, and the delivery is
+// therefore finished.
 func (x *held) complete(w work) bool {
 	w.Hook = x.hook
 	if !w.EventMissing {
@@ -304,8 +309,8 @@ func (x *held) complete(w work) bool {
 	return true
 }
 
-// turn waits until the hook's rate lets it have the next attempt, unless that is free, and reports whether the hook is able to take
-// it. over is to be called after the attempt.
+// turn waits until the hook's rate permits the next attempt, unless free is set, and reports whether the hook can take the
+// attempt. The caller must call over after the attempt.
 func (x *held) turn(free bool) (over func(), ok bool) {
 	over = func() {}
 	if !free && !x.wait() {
@@ -333,7 +338,7 @@ func (x *held) giveBack(list ...work) {
 	}
 }
 
-// wait returns true when the hook's rate lets it have the next attempt, and false as soon as this worker may not make it.
+// wait waits until the hook's rate permits the next attempt. It returns false if this worker may no longer make it.
 func (x *held) wait() bool {
 	for reserved := x.rate.Reserve(); x.may() && !x.stopped.Load(); {
 		left := reserved.Delay()
@@ -347,7 +352,7 @@ func (x *held) wait() bool {
 	return false
 }
 
-// begin notes that the hook has an attempt now.
+// begin notes that an attempt begins.
 func (x *held) begin() {
 	x.attemptedAt.Store(time.Now().UnixNano())
 	if l := x.hook.Config.RateLimit; l != nil && l.Period/time.Duration(l.Limit) >= slow {
@@ -359,7 +364,7 @@ func (x *held) attempt(ln *line, w work) {
 	x.begin()
 	as, failed := store.Gone, error(nil)
 	var half atomic.Bool
-	both := func() { // the outcome is known, and it is durable or cannot be made so
+	both := func() { // calls settle once the outcome is known, and is durable or failed to become so
 		if half.Swap(true) {
 			if failed != nil {
 				as = store.Back
@@ -373,10 +378,10 @@ func (x *held) attempt(ln *line, w work) {
 		both()
 	})
 	switch {
-	case state == webhook.Parked: // refused, or given up: it stays where it is
+	case state == webhook.Parked: // refused or abandoned: the delivery stays parked
 		x.giveBack(w)
 		return
-	case state == webhook.Waiting && x.ordered(): // keeps back what has to come after it
+	case state == webhook.Waiting && x.ordered(): // it keeps back the deliveries that must follow it
 		as = store.KeepsBack
 		ln.blocked = true
 	}

@@ -16,25 +16,26 @@ import (
 )
 
 const (
-	// settleTime is how soon it is asked again how far events are settled, when an ordered hook has some that are not.
+	// settleTime is the interval between queries of how far events are settled, while an ordered hook has deliveries of
+	// unsettled ones.
 	settleTime = 25 * time.Millisecond
-	// stored is how old an event is at least that is surely below the last sequence of the stream it is in, whatever the clocks.
+	// stored is the age at which an event certainly has a sequence below the last one of its stream, however the clocks differ.
 	stored = time.Minute
 )
 
-// everywhere is where hooks without an order get their deliveries from.
+// everywhere is the range of events for hooks without an order.
 var everywhere = []store.Places{{UpTo: math.MaxInt64}}
 
-// bounds are up to where ordered hooks may have their deliveries: an event that is still in somebody's hands may come before
-// those that are parked already. What was parked of all others is in the queue, and stays true.
+// bounds is the range of events whose deliveries an ordered hook may take. An event beyond it may come after one that is still
+// in flight and that will be parked later. All other parked deliveries are already in the queue, and remain valid.
 type bounds struct {
 	places []store.Places
-	asked  time.Time // the ledger has all that was told before
+	asked  time.Time // the ledger has all facts published before this time
 }
 
-// bound finds the bounds of a partition that are true now, and the tenants of those given whose hooks they are for.
+// bound returns the current bounds of a partition, and those of the given tenants for whose hooks they are valid.
 //
-// Between what the order management system tells and what we tell ourselves there is no order.
+// There is no order between the events of the order management system and our own.
 func (d *Drainer) bound(ctx context.Context, partition int, tenants []string) (b *bounds, of []string, err error) {
 	b = &bounds{asked: time.Now()}
 	for _, s := range webhook.Streams() {
@@ -43,12 +44,13 @@ func (d *Drainer) bound(ctx context.Context, partition int, tenants []string) (b
 			return nil, nil, err
 		}
 		begin, end := webhook.SequenceIn(s, 0), webhook.SequenceIn(s+1, 0)-1
-		// beyond the last one is an event of just now, or of a stream that was lost and made anew: nobody has any of those in hand
+		// an event beyond the last sequence is either brand-new, or from a stream that was lost and re-created, so that it is
+		// not in flight any more
 		b.places = append(b.places,
 			store.Places{After: webhook.SequenceIn(s, lag.Last), UpTo: end, Before: d.Bus.Time(time.Now()).Add(-stored)},
 			store.Places{After: begin, UpTo: webhook.SequenceIn(s, lag.Settled), Backfilled: s == webhook.OMS})
 	}
-	for _, tenant := range tenants { // what was put off is settled, and may come before: this is asked after the lag
+	for _, tenant := range tenants { // a postponed event counts as settled but may come first: ask after reading the lag
 		putOff, err := d.Bus.Retries().HasPutOff(ctx, tenant)
 		if err != nil {
 			return nil, nil, err
@@ -57,18 +59,18 @@ func (d *Drainer) bound(ctx context.Context, partition int, tenants []string) (b
 			of = append(of, tenant)
 		}
 	}
-	// it was parked by way of the ledger: a message there that a worker does not speak up for comes to another one in seconds
+	// wait for the ledger: a message there for which no worker reports progress is redelivered to another worker within seconds
 	return b, of, d.History.CatchUp(ctx)
 }
 
-// outdate has a tenant's ordered hooks wait for new bounds, and so for the ledger: it may lack what was sent by a worker that died or
-// was cut off, and that would be sent again.
+// outdate makes a tenant's ordered hooks wait for new bounds, and so for the ledger. The ledger may lack deliveries of a worker
+// that died or was cut off, which would otherwise be sent again.
 func (r *round) outdate(tenant string) {
 	delete(r.bounds, tenant)
 	r.outdated[tenant] = time.Now()
 }
 
-// ask has bounds found for the tenants that have been asked for, once in settleTime.
+// ask finds bounds for the tenants in asked, once per settleTime.
 func (r *round) ask() {
 	if r.asking || len(r.asked) == 0 {
 		return
@@ -90,9 +92,9 @@ func (r *round) ask() {
 	})
 }
 
-// know takes the bounds in that were found for some of the tenants.
+// know stores the bounds that were found, for those of the tenants for which they are valid.
 func (r *round) know(tenants []string, b *bounds, of []string, err error) {
-	if err != nil { // what was settled before still is
+	if err != nil { // the previous bounds are still valid
 		r.told.Tell("settled event position is unknown: ordered hooks wait", err)
 		for _, tenant := range tenants {
 			r.asked[tenant] = true
@@ -121,7 +123,7 @@ func (r *round) takeInOrder(b *bounds, wants []store.Want) error {
 	if err != nil {
 		return err
 	}
-	for i := range wants { // who is given what is from before it existed gets that as far as it has come
+	for i := range wants { // a hook with a backfill gets only the events that the backfill has reached
 		if upTo, there := running[hooks[i]]; there {
 			wants[i].BackfilledTo = max(webhook.Sequence(upTo), 1) // 0 is no bound, and no event has it
 		}
@@ -134,7 +136,7 @@ func (r *round) takeInOrder(b *bounds, wants []store.Want) error {
 	if len(dry) == 0 {
 		return nil
 	}
-	// without the places of lost streams: nothing comes there
+	// nothing arrives in the places of lost streams
 	settled := slices.DeleteFunc(slices.Clone(b.places), func(p store.Places) bool { return !p.Before.IsZero() })
 	moving, err := r.Store.FindMoving(r.ctx, dry, settled)
 	for _, id := range moving {

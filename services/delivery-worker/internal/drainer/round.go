@@ -19,23 +19,25 @@ import (
 )
 
 const (
-	// look is how often all backlogs are looked at: for hooks that have become able without any change being told.
+	// look is the interval at which all backlogs are checked for hooks that can take deliveries again without any notification.
 	look = time.Second
-	// pace is the shortest time from one step to the next, calm that from one for what was parked just now to the next.
+	// pace is the minimum interval between two steps. calm is the minimum interval when notifications come one after another,
+	// so that deliveries parked at about the same time are taken together.
 	pace, calm = 5 * time.Millisecond, 40 * time.Millisecond
-	// atOnce bounds the hooks that one worker drains side by side, and leaseAtOnce those whose leases one step takes.
+	// atOnce bounds the hooks that one worker drains in parallel, and leaseAtOnce those whose leases one step takes.
 	atOnce, leaseAtOnce = 1024, 128
-	// turn is how long a hook is drained at least while others wait, if it has so much, and seldomTurn one that has a rate.
+	// turn is the time after which a hook that is being drained makes room for a waiting one, and seldomTurn the same for a hook
+	// with a rate limit.
 	turn, seldomTurn = 2 * time.Second, 30 * time.Second
-	// linger is how long a lease is kept of a hook that has nothing parked.
+	// linger is how long the lease of a hook is kept while nothing of it is parked.
 	linger = 3 * time.Second
-	// maxOpen bounds the deliveries that are in hand.
+	// maxOpen bounds the deliveries that were taken and are not settled.
 	maxOpen = 20_000
-	// maxBytes bounds the events of parked deliveries that are in memory, maxLoad those that are read at once.
+	// maxBytes bounds the events of parked deliveries in memory, and maxLoad those that are read at once.
 	maxBytes, maxLoad = 32 << 20, 4 << 20
 )
 
-// round is the life of one drainer, as the parked queue knows it: until it has expired, or ends.
+// round is the lifetime of one registered drainer, until it expires or ends.
 type round struct {
 	*Drainer
 
@@ -52,28 +54,28 @@ type round struct {
 
 	settling  sync.Mutex
 	settled   []settled
-	attempted map[*held]bool // whose last attempt is to be remembered
-	toSettle  chan struct{}  // has a token when there may be some
+	attempted map[*held]bool // hooks whose last attempt is to be stored
+	toSettle  chan struct{}  // receives a token when there may be something to settle
 
-	// Of the loop alone.
+	// The following fields belong to the loop's goroutine.
 	held    map[uuid.UUID]*held
-	waiting []uuid.UUID // for their turn, in order
+	waiting []uuid.UUID // hooks that wait for their turn, in order
 	waits   map[uuid.UUID]bool
 	ending  map[uuid.UUID]bool
 	listed  bool // all backlogs are to be listed
-	// uncertain says that the drainer may have taken more than it knows of. Its leases are then kept until it is closed, or
-	// expire after it: whoever has them before would pass what it has.
+	// uncertain reports that the drainer may have taken more deliveries than it knows. Its leases are then kept until it is
+	// closed, or expire after it, because another holder of a lease would pass over these deliveries.
 	uncertain bool
 	kept      []store.DrainLease
-	// bounds are of tenants that have ordered hooks; asked are those for which new ones are wanted, and asking says that they
-	// are being found; outdated is until when the bounds of a tenant are worth nothing.
+	// bounds holds the bounds of tenants with ordered hooks, and asked the tenants for which new ones are needed. asking
+	// reports that they are being found. Bounds that were asked for before outdated are invalid for the tenant.
 	bounds   map[string]*bounds
 	outdated map[string]time.Time
 	asked    map[string]bool
 	asking   bool
 }
 
-// call has the loop make a call, unless the round is over.
+// call makes the loop call do, unless the round is over.
 func (r *round) call(do func()) {
 	select {
 	case r.calls <- do:
@@ -89,7 +91,7 @@ func (x *held) leaseNow() store.DrainLease {
 	return l
 }
 
-// renew prolongs the round's life with all leases.
+// renew extends the drainer's registration and all its leases.
 func (r *round) renew(ctx context.Context) (bool, error) {
 	var list []store.DrainLease
 	if held := r.leases.Load(); held != nil {
@@ -112,7 +114,7 @@ func (r *round) publish() {
 	r.draining.Store(&by)
 }
 
-// run drains until its life, or ctx, ends, and gives everything back.
+// run drains until its context ends, and then gives everything back.
 func (r *round) run() {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -132,7 +134,7 @@ func (r *round) run() {
 			signal(r.short)
 		}
 		r.gather(tick.C)
-		select { // there may be more of it in a moment
+		select { // more notifications may come in a moment
 		case <-r.short:
 		case do := <-r.calls:
 			do()
@@ -144,7 +146,7 @@ func (r *round) run() {
 	r.giveBack()
 }
 
-// gather takes in all that has come, so that what comes at once has one consequence, whatever is looked at first.
+// gather handles all pending notifications, so that simultaneous ones cause one step, in whatever order they are received.
 func (r *round) gather(tick <-chan time.Time) {
 	for {
 		select {
@@ -160,7 +162,7 @@ func (r *round) gather(tick <-chan time.Time) {
 	}
 }
 
-// giveBack stops all hooks and returns when nothing is in hand any more.
+// giveBack stops all hooks, and returns when no delivery is open.
 func (r *round) giveBack() {
 	for len(r.held) > 0 {
 		for _, x := range r.held {
@@ -168,13 +170,13 @@ func (r *round) giveBack() {
 		}
 		r.release()
 		select {
-		case <-r.short: // something was settled
+		case <-r.short: // a delivery was settled
 		case <-time.After(calm):
 		}
 	}
 }
 
-// look has a hook drained, or its deliveries ended, if it is not being drained.
+// look queues a hook to be drained, or has its deliveries ended, unless it is already being drained.
 func (r *round) look(id uuid.UUID) {
 	if x := r.held[id]; x != nil {
 		x.more.Store(true)
@@ -197,7 +199,7 @@ func (r *round) look(id uuid.UUID) {
 	}
 }
 
-// step does what can be done now.
+// step does everything that can be done now.
 func (r *round) step() {
 	if r.listed {
 		r.listed = false
@@ -228,9 +230,9 @@ func (r *round) list() {
 	}
 }
 
-// giveBackUntried gives back what no goroutine was told to try.
+// giveBackUntried gives back the deliveries that were not scheduled yet.
 func (x *held) giveBackUntried() {
-	for _, w := range x.unloaded { // what was not offered is not counted as being in memory
+	for _, w := range x.unloaded { // deliveries that were not offered are not counted in bytes
 		w.Size = 0
 	}
 	for _, w := range slices.Concat(x.forming, x.unloaded) {
@@ -240,7 +242,7 @@ func (x *held) giveBackUntried() {
 	x.forming, x.unloaded = nil, nil
 }
 
-// release gives the hooks up that have nothing more, that changed, or whose turn is over.
+// release gives up the hooks that have no more deliveries, that were changed, or whose turn is over.
 func (r *round) release() {
 	var list []store.DrainLease
 	var empty []uuid.UUID
@@ -287,10 +289,10 @@ func (r *round) release() {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), lease.Margin)
 	defer cancel()
-	if err := r.Store.ReleaseHooks(ctx, r.id, list); err != nil { // they expire
+	if err := r.Store.ReleaseHooks(ctx, r.id, list); err != nil { // the leases expire
 		r.Log.Warn("failed to release leases: they will expire", zap.Int("hooks", len(list)), zap.Error(err))
 	}
 	if len(empty) > 0 {
-		_ = r.Store.ForgetBacklogs(ctx, empty...) // else it is looked at again
+		_ = r.Store.ForgetBacklogs(ctx, empty...) // otherwise the hook is checked once more
 	}
 }

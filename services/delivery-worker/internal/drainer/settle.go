@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// flush is the shortest time from one transaction that settles to the next, maxFlush how many deliveries one takes.
+	// flush is the minimum interval between two transactions that settle deliveries, and maxFlush the maximum number of
+	// deliveries in one.
 	flush    = 30 * time.Millisecond
 	maxFlush = 2000
 )
@@ -22,7 +23,7 @@ type settled struct {
 	store.Drained
 }
 
-// settle has the parked queue told what became of a delivery, with others.
+// settle queues the outcome of a delivery, to be written to the parked queue together with others.
 func (x *held) settle(w work, as store.DrainedAs) {
 	if x.settleHanded(w, as) {
 		return
@@ -33,7 +34,7 @@ func (x *held) settle(w work, as store.DrainedAs) {
 	signal(x.toSettle)
 }
 
-// remember has the parked queue told when the hook's last attempt was.
+// remember queues the time of the hook's last attempt to be written.
 func (x *held) remember() {
 	x.settling.Lock()
 	x.attempted[x] = true
@@ -53,7 +54,7 @@ func (r *round) nextToSettle() (list []settled, attempts []store.DrainLease) {
 	return list, attempts
 }
 
-// settleAll settles until ctx ends.
+// settleAll writes queued outcomes until ctx ends.
 func (r *round) settleAll(ctx context.Context) {
 	for {
 		select {
@@ -75,7 +76,7 @@ func (r *round) settleAll(ctx context.Context) {
 	}
 }
 
-// record repeats a write that failed, unless the drainer has expired: its rows are then others'.
+// record writes outcomes, and retries until it succeeds, unless the drainer has expired: its rows then belong to others.
 func (r *round) record(list []settled, attempts []store.DrainLease) {
 	drained := make([]store.Drained, len(list))
 	for i := range list {
