@@ -12,8 +12,8 @@ import (
 // gatherLimit is the longest time that a batch waits for the callers whom the previous batch has answered.
 const gatherLimit = 50 * time.Millisecond
 
-// batcher processes inputs with the same key in batches. Inputs that arrive while a batch is in progress form the next one, together
-// with the next inputs of the callers of that batch. An input that arrives alone is processed at once.
+// batcher processes inputs with the same key in batches. Inputs that arrive while a batch is in progress form the next one,
+// together with the next inputs of that batch's callers. An input that arrives alone is processed at once.
 type batcher[In, Out any] struct {
 	// do returns an outcome for each input of a batch, which has at most most inputs.
 	do   func(ctx context.Context, key string, list []In) []outcome[Out]
@@ -29,7 +29,7 @@ type batcher[In, Out any] struct {
 // queue holds the inputs for the next batch of a key.
 type queue[In, Out any] struct {
 	list []*waiter[In, Out]
-	// wanted is the length of list that full reports; 0 for none.
+	// wanted is the length of list at which full receives a token; 0 for none.
 	wanted int
 	full   chan struct{}
 }
@@ -91,8 +91,8 @@ func (t *batcher[In, Out]) work(ctx context.Context, key string, q *queue[In, Ou
 	}
 }
 
-// gather waits a moment for the callers of the last batch to come again. Otherwise they and those who waited would take turns, and each
-// batch would have only half of them.
+// gather waits a moment for the next inputs of the last batch's callers. Otherwise these callers and those who waited meanwhile
+// would take turns, and each batch would have only half of the inputs.
 func (t *batcher[In, Out]) gather(q *queue[In, Out], answered int, limit time.Duration) {
 	t.mu.Lock()
 	if all := len(q.list) + answered; all > 1 && len(q.list) < t.most {
@@ -117,7 +117,7 @@ func (t *batcher[In, Out]) next(key string, q *queue[In, Out]) (batch []*waiter[
 	defer t.mu.Unlock()
 	q.wanted = 0
 	select {
-	case <-q.full: // too late for gather
+	case <-q.full: // it came too late for gather
 	default:
 	}
 	for len(q.list) > 0 && len(batch) < t.most {

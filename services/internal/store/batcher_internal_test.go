@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slowly makes a batcher whose batches take a second, and which writes down how large they were.
+// slowly returns a batcher whose batches take a second, and which records their sizes.
 func slowly(sizes *[]int) *batcher[int, int] {
 	return &batcher[int, int]{most: 50, limit: time.Minute, do: func(_ context.Context, _ string, list []int) []outcome[int] {
 		*sizes = append(*sizes, len(list))
@@ -24,7 +24,7 @@ func slowly(sizes *[]int) *batcher[int, int] {
 	}}
 }
 
-// TestCallersThatComeAgainShareABatch: those who were answered and those who waited meanwhile do not take turns.
+// TestCallersThatComeAgainShareABatch checks that the callers of a batch and those who waited meanwhile do not take turns.
 func TestCallersThatComeAgainShareABatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestCallersThatComeAgainShareABatch(t *testing.T) {
 		for i := range 8 {
 			all.Go(func() {
 				for range 5 {
-					<-time.After(time.Millisecond) // what a caller does in between
+					<-time.After(time.Millisecond) // the caller's work in between
 					got, err := b.add(t.Context(), "key", i)
 					require.NoError(t, err)
 					require.Equal(t, 2*i, got)
@@ -42,14 +42,14 @@ func TestCallersThatComeAgainShareABatch(t *testing.T) {
 			})
 		}
 		all.Wait()
-		<-time.After(time.Second) // nobody comes again
+		<-time.After(time.Second) // no input arrives
 		synctest.Wait()
 		require.LessOrEqual(t, len(sizes), 6, "the first ones come apart, all later ones together: %v", sizes)
 		require.Empty(t, b.queues)
 	})
 }
 
-// TestWhoIsAloneDoesNotWaitForOthers: nor does a last caller wait long for one who does not come again.
+// TestWhoIsAloneDoesNotWaitForOthers checks that a single caller, or the last one, does not wait long for others.
 func TestWhoIsAloneDoesNotWaitForOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

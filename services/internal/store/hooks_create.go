@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// createdTogether is how many hooks share a transaction.
+	// createdTogether is the maximum number of hooks created in one transaction.
 	createdTogether = 50
-	// createLimit bounds such a transaction. Who waits for it usually gives up sooner.
+	// createLimit is the time limit of such a transaction. Callers usually give up sooner.
 	createLimit = 5 * time.Second
 )
 
-// errSameHook says that there is a hook with the same target URL and event types.
+// errSameHook reports that a hook with the same target URL and event types exists.
 var errSameHook = errors.New("there is such a hook")
 
-// ErrHandshake says that the tenant has receivers asked before its hooks send to them.
+// ErrHandshake reports that the tenant's policy requires the receiver's consent before a hook sends to it.
 var ErrHandshake = errors.New("the receiver has to be asked first")
 
 // creation is a hook to be created.
@@ -34,22 +34,22 @@ type creation struct {
 	row   hookRow
 	quota int
 	key   IdempotencyKey
-	// unasked says that nobody has looked yet whether the receiver has to be asked.
+	// unasked reports that nobody has checked whether the receiver must be asked.
 	unasked bool
 }
 
-// Create stores a new hook, which must be valid, with a new id, and returns it as stored. quota is how many hooks
-// the tenant may have. With a key that was used before for the same request it returns that request's hook instead. A tenant's
-// hooks that are created at once share transactions.
+// Create stores a new hook, which must be valid, with a new id, and returns it as stored. quota is the tenant's maximum number
+// of hooks. If the key was used before for the same request, Create returns that request's hook. Hooks of a tenant that are
+// created at the same time share transactions.
 //
-// The errors are *webhook.ConflictError where the tenant has a hook of the same target URL and event types, ErrQuota,
-// ErrKeyReused, and webhook.ErrNotFound where the tenant does not exist.
+// The errors are *webhook.ConflictError if the tenant has a hook with the same target URL and event types, ErrQuota,
+// ErrKeyReused, and webhook.ErrNotFound if the tenant does not exist.
 func (d *HookStore) Create(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
 	return d.create(ctx, &creation{actor: actor, hook: &h, quota: quota, key: key})
 }
 
-// CreateUnasked is Create for a hook whose receivers were not asked. The error is ErrHandshake where the tenant's policy is not
-// webhook.HandshakeOff.
+// CreateUnasked does what Create does, for a hook whose receivers were not asked. The error is ErrHandshake if the tenant's
+// policy is not webhook.HandshakeOff.
 func (d *HookStore) CreateUnasked(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
 	return d.create(ctx, &creation{actor: actor, hook: &h, quota: quota, key: key, unasked: true})
 }
@@ -69,7 +69,8 @@ func (d *HookStore) create(ctx context.Context, c *creation) (webhook.Hook, erro
 	return stored, nil
 }
 
-// createTogether creates hooks of one tenant. Requests that are repeated meanwhile have to wait for the first one.
+// createTogether creates hooks of one tenant. A request with the same key as an earlier one in the list goes into a later
+// transaction.
 func (d *core) createTogether(ctx context.Context, tenant string, list []*creation) []outcome[webhook.Hook] {
 	for i := 1; i < len(list); i++ {
 		if list[i].key.Key != "" && slices.ContainsFunc(list[:i], func(c *creation) bool { return c.key.Key == list[i].key.Key }) {
@@ -79,7 +80,7 @@ func (d *core) createTogether(ctx context.Context, tenant string, list []*creati
 	return d.createAll(ctx, tenant, list)
 }
 
-// createAll creates hooks in one transaction. Where one of them has all fail, each is created by itself.
+// createAll creates hooks in one transaction. If it fails because of one of them, createAll creates each by itself.
 func (d *core) createAll(ctx context.Context, tenant string, list []*creation) []outcome[webhook.Hook] {
 	answers := make([]outcome[webhook.Hook], len(list))
 	prepared, err := d.creating.in(ctx, d.db)
@@ -98,7 +99,7 @@ func (d *core) createAll(ctx context.Context, tenant string, list []*creation) [
 	return answers
 }
 
-// createIn creates hooks in a transaction, and says what became of each. The error is of all of them.
+// createIn creates hooks in a transaction, and stores the outcome of each in answers. The error concerns all of them.
 func (d *core) createIn(ctx context.Context, tx querier, tenant string, list []*creation, answers []outcome[webhook.Hook]) error {
 	policy, err := lockPolicy(ctx, tx, tenant)
 	if err != nil {
@@ -135,8 +136,8 @@ func (d *core) createIn(ctx context.Context, tx querier, tenant string, list []*
 	return createWanted(ctx, tx, list, wanted, answers)
 }
 
-// createWanted stores those hooks of the list that are wanted, with all that comes with them. One that is there already is a
-// conflict of its own.
+// createWanted stores the hooks of the list at the given indexes, with everything that belongs to them. A hook that exists
+// already gets errSameHook as its outcome.
 func createWanted(ctx context.Context, tx querier, list []*creation, wanted []int, answers []outcome[webhook.Hook]) error {
 	if len(wanted) == 0 {
 		return nil
@@ -172,7 +173,7 @@ func createWanted(ctx context.Context, tx querier, list []*creation, wanted []in
 	return nil
 }
 
-// madeHook is what the database makes of a new hook.
+// madeHook holds the columns that the database sets for a new hook.
 type madeHook struct {
 	ID         uuid.UUID `db:"id"`
 	CreatedAt  time.Time `db:"created_at"`
@@ -187,7 +188,7 @@ const insertingHooks = `
 		AS h (id, tenant, name, event_types, target_url, status, disabled_reason, sealed, key, spec)
 	ON CONFLICT (tenant, identity) DO NOTHING RETURNING id, created_at, modified_at, version`
 
-// insertHooks inserts hooks, but for those that are there already.
+// insertHooks inserts hooks, except those that exist already, and returns the inserted ones.
 func insertHooks(ctx context.Context, tx querier, rows []*hookRow) (made []madeHook, err error) {
 	n := len(rows)
 	var ids, tenants, names, types, targets, statuses, reasons, keys, specs []string
@@ -209,7 +210,7 @@ func insertHooks(ctx context.Context, tx querier, rows []*hookRow) (made []madeH
 	return made, nil
 }
 
-// stored does what comes with a hook that is stored, and returns what the audit log has of it.
+// stored stores what belongs to a new hook, and returns its audit entry.
 func (c *creation) stored(ctx context.Context, tx querier, made madeHook) (audited, error) {
 	h := c.hook
 	if err := c.key.remember(ctx, tx, h.Tenant, h.ID); err != nil {

@@ -343,7 +343,7 @@ func (d *QueueStore) Load(ctx context.Context, list []*ParkedDelivery, bytes int
 
 func (d *core) loadDay(ctx context.Context, day time.Time, list []*ParkedDelivery, bytes int) (used int, err error) {
 	var tenants, ids, published []string
-	var of [][]*ParkedDelivery // an event may go to many hooks
+	var of [][]*ParkedDelivery // several deliveries may have the same event
 	at := map[Published]int{}
 	for _, p := range list {
 		key := Published{EventKey{p.Event.Tenant, p.Event.ID}, p.Event.PublishedAt}

@@ -9,15 +9,15 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// querier is a transaction, which may run prepared statements.
+// querier is a transaction, possibly with prepared statements.
 type querier interface {
 	GetContext(ctx context.Context, dest any, query string, args ...any) error
 	SelectContext(ctx context.Context, dest any, query string, args ...any) error
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// statements are prepared once on each connection, and then take one round trip. Other statements with parameters take two, and are
-// parsed and planned each time.
+// statements are prepared once on each connection, and then take one round trip. Other statements with parameters take two, and
+// are parsed and planned each time.
 type statements struct {
 	texts []string
 
@@ -25,8 +25,8 @@ type statements struct {
 	ready map[string]*sqlx.Stmt
 }
 
-// in prepares the statements, and returns a function that makes a transaction use them. Call it before the transaction begins: it may need
-// another connection.
+// in prepares the statements, and returns a function that makes a transaction use them. Call it before the transaction begins,
+// because it may need another connection.
 func (s *statements) in(ctx context.Context, db *sqlx.DB) (func(tx *sqlx.Tx) querier, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,7 +43,7 @@ func (s *statements) in(ctx context.Context, db *sqlx.DB) (func(tx *sqlx.Tx) que
 	return func(tx *sqlx.Tx) querier { return preparedTx{tx, s.ready} }, nil
 }
 
-// preparedTx uses a prepared statement where there is one for the text.
+// preparedTx is a transaction that uses a prepared statement if there is one with the same text.
 type preparedTx struct {
 	*sqlx.Tx
 

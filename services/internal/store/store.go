@@ -74,7 +74,7 @@ type core struct {
 	direct atomic.Bool
 
 	creations batcher[*creation, webhook.Hook]
-	// creating are the statements of a creation.
+	// creating holds the prepared statements of creations.
 	creating statements
 }
 
