@@ -1,6 +1,7 @@
 // Package drainer takes deliveries out of the parked queue, in the order of events, at the hook's rate and concurrency, and
 // only while the hook can take them. If the hook has an order or a rate limit, one worker at a time drains it. Otherwise the
-// workers share the hook, and each takes some of its parked deliveries.
+// workers share the hook, and each takes some of its parked deliveries. New deliveries that only the rate limit of a hook delays
+// are sent in their turn without being parked, by the worker that drains the hook.
 //
 // All hooks of a worker share statements to PostgreSQL: leases, pages and outcomes of many hooks go into one transaction.
 package drainer
@@ -93,11 +94,11 @@ type Deps struct {
 type Drainer struct {
 	Deps
 
-	told  *daemon.Teller // of Run's goroutine
+	told  *daemon.Teller // used by Run's goroutine only
 	wake  chan uuid.UUID
-	short chan struct{} // a hook has few deliveries in hand, or none any more
-	ends  chan struct{} // a slot for each hook whose deliveries are ended
-	// draining are the hooks whose leases this worker has; nil for none.
+	short chan struct{} // receives a token when a hook has few deliveries left, or none
+	ends  chan struct{} // a slot for each hook whose deliveries are being ended
+	// draining holds the hooks whose leases this worker has; nil for none.
 	draining atomic.Pointer[map[uuid.UUID]*held]
 	endings  sync.WaitGroup
 }

@@ -11,22 +11,23 @@ import (
 )
 
 const (
-	// maxHandedTime is for how long the hook's rate may have a delivery wait that is handed over: its event, and with it ordered hooks
-	// of the partition, wait as long. handedLate is when one that still waits is parked, as its receiver is slow.
+	// maxHandedTime is the longest time for which a hook's rate may delay a delivery that the fan-out hands over. The
+	// delivery's event stays unsettled for that time, and with it ordered hooks of the partition wait. A delivery that is still
+	// waiting after handedLate is parked, because its receiver is slow.
 	maxHandedTime, handedLate = maxPage, 5 * time.Second
-	// maxHanded and maxHandedBytes leave at least half of what may be in hand for parked deliveries.
+	// maxHanded and maxHandedBytes leave at least half of the room for parked deliveries.
 	maxHanded, maxHandedBytes = maxOpen / 2, maxBytes / 2
 )
 
-// handed is a delivery that fan-out handed over: it never was in the parked queue.
+// handed is a delivery that the fan-out has handed over. It was never in the parked queue.
 type handed struct {
 	bodies  *envelope.Bodies
 	settled func(error)
 	at      time.Time
 }
 
-// Deliver moves a delivery of fan-out to its next state, as the deliverer does. If all that keeps it from being sent at once is the
-// rate of its hook, this worker drains that hook, and nothing is parked for it, it is sent in its turn without being parked.
+// Deliver moves a delivery of the fan-out to its next state, as the deliverer does. The delivery is sent in its turn without
+// being parked if only its hook's rate delays it, this worker drains the hook, and nothing is parked for it.
 func (d *Drainer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
 	if due.Hook.Config.OnlyRate() && due.Attempts == 0 && !due.Unknown && !due.Replay {
 		if draining := d.draining.Load(); draining != nil {
@@ -39,12 +40,12 @@ func (d *Drainer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func
 	d.Deliverer.Deliver(due, bodies, settled, slow)
 }
 
-// Park parks a delivery.
+// Park parks a delivery, as the deliverer does.
 func (d *Drainer) Park(due *webhook.Due, reason webhook.Reason, settled func(error)) {
 	d.Deliverer.Park(due, reason, settled)
 }
 
-// hand takes a delivery over, unless it has to be parked.
+// hand takes over a delivery, unless it has to be parked.
 func (x *held) hand(due webhook.Due, h handed) bool {
 	if able, probing := x.Limiter.Able(x.hook); !able || probing || due.Hook != x.hook || !x.may() {
 		return false
@@ -65,7 +66,7 @@ func (x *held) hand(due webhook.Due, h handed) bool {
 	return true
 }
 
-// rateWait is for how long the rate has the next delivery wait, beside those that are in hand.
+// rateWait returns how long the rate delays another delivery, after those that are still to be tried.
 func (x *held) rateWait() time.Duration {
 	ahead := float64(x.todo.Load())
 	if ahead == 0 {
@@ -74,7 +75,7 @@ func (x *held) rateWait() time.Duration {
 	return time.Duration((ahead + 1) / float64(x.rate.Limit()) * float64(time.Second))
 }
 
-// close reports whether nothing is in hand, and has nothing handed over from then on.
+// close reports whether no delivery is open. If so, hand takes over no further ones.
 func (x *held) close() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -82,7 +83,7 @@ func (x *held) close() bool {
 	return x.closed
 }
 
-// bodiesOf returns what a delivery's request is made of, and a function that reports whether it may still be made.
+// bodiesOf returns the bodies of a delivery's event, and a function that reports whether the request may still be made.
 func (x *held) bodiesOf(w work) (bodies *envelope.Bodies, may func() bool) {
 	x.mu.Lock()
 	h, there := x.handed[w]
@@ -93,7 +94,7 @@ func (x *held) bodiesOf(w work) (bodies *envelope.Bodies, may func() bool) {
 	return h.bodies, func() bool { return x.may() && !x.Bus.Stopped(h.at) }
 }
 
-// settleHanded settles a delivery that was handed over, and returns false for one that was taken from the queue.
+// settleHanded settles a delivery that was handed over. It returns false for one that was taken from the queue.
 func (x *held) settleHanded(w work, as store.DrainedAs) bool {
 	x.mu.Lock()
 	h, there := x.handed[w]
@@ -105,7 +106,7 @@ func (x *held) settleHanded(w work, as store.DrainedAs) bool {
 	switch {
 	case as != store.Back:
 		h.settled(nil)
-	case x.Bus.Stopped(h.at): // another worker may have its event
+	case x.Bus.Stopped(h.at): // another worker may have the event by now
 		h.settled(deliver.ErrNotSettled)
 	default:
 		x.Deliverer.Park(&w.Due, webhook.ReasonRate, h.settled)
@@ -118,7 +119,7 @@ func (x *held) settleHanded(w work, as store.DrainedAs) bool {
 	return true
 }
 
-// parkLate parks what was handed over and has waited for too long.
+// parkLate parks the deliveries that were handed over and have waited longer than handedLate.
 func (r *round) parkLate() {
 	now := time.Now()
 	for _, x := range r.held {
@@ -133,7 +134,8 @@ func (r *round) parkLate() {
 	}
 }
 
-// late takes out what was handed over and has waited for too long.
+// late removes the deliveries that were handed over and have waited longer than handedLate from the ready lines, and returns
+// them.
 func (x *held) late(now time.Time) (late []work) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -51,14 +51,14 @@ type held struct {
 	// kept holds the keys of blocked lines without taken deliveries. They are deleted once no page is on its way that may
 	// contain further deliveries of theirs.
 	kept    []string
-	workers int // at most the hook's concurrency
+	workers int // running tryAll goroutines, at most the hook's concurrency
 	handed  map[work]handed
-	closed  bool // its lease is given up
+	closed  bool // the lease is being given up: hand takes over nothing more
 
-	more atomic.Bool // there may be some to take
+	more atomic.Bool // there may be deliveries to take
 
-	// Of the round alone.
-	moving    bool // there are some beyond what is settled
+	// The following fields belong to the round's goroutine.
+	moving    bool // there are deliveries beyond the settled events
 	collapse  collapse
 	over      bool // its turn is over
 	unloaded  []work
@@ -202,7 +202,7 @@ func (x *held) put(list ...work) {
 	x.queue(list...)
 }
 
-// queue is put; the lock is held.
+// queue does what put does. The caller holds x.mu.
 func (x *held) queue(list ...work) {
 	ln := &line{}
 	if key := x.key(list[0].Event); key != "" {

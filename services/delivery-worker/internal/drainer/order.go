@@ -131,7 +131,7 @@ func (r *round) takeInOrder(b *bounds, wants []store.Want) error {
 	if err := r.takePage(wants, b.places); err != nil {
 		return err
 	}
-	// what is beyond comes when events are settled that are in somebody's hands
+	// deliveries beyond the bounds can be taken once events in flight are settled
 	dry := slices.DeleteFunc(hooks, func(id uuid.UUID) bool { _, backfill := running[id]; return r.held[id].more.Load() || backfill })
 	if len(dry) == 0 {
 		return nil

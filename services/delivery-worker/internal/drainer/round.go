@@ -47,10 +47,10 @@ type round struct {
 	stop  context.CancelFunc
 	parts sync.WaitGroup
 
-	leases atomic.Pointer[[]*held] // for those who renew them
-	bytes  atomic.Int64            // of events in memory
-	calls  chan func()             // for the loop to make
-	inHand atomic.Int64            // deliveries that fan-out handed over
+	leases atomic.Pointer[[]*held] // read by renew
+	bytes  atomic.Int64            // size of the events in memory
+	calls  chan func()             // functions to be called by the loop
+	inHand atomic.Int64            // number of deliveries that the fan-out has handed over
 
 	settling  sync.Mutex
 	settled   []settled
@@ -106,7 +106,7 @@ func (r *round) renew(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// publish shows the leases to who renews them, and to fan-out.
+// publish makes the current leases visible to renew, and to Deliver.
 func (r *round) publish() {
 	list := slices.Collect(maps.Values(r.held))
 	r.leases.Store(&list)
@@ -267,7 +267,7 @@ func (r *round) release() {
 		case x.more.Load() || now.Sub(x.idleSince) < linger || now.UnixNano()-x.attemptedAt.Load() < int64(linger):
 			continue
 		}
-		if !x.close() { // it was handed one just now
+		if !x.close() { // a delivery has just been handed over
 			continue
 		}
 		if !x.stopped.Load() {

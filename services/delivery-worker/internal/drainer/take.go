@@ -10,7 +10,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// lease takes the leases of hooks that wait, as far as there is room.
+// lease takes the leases of waiting hooks, as far as there is room.
 func (r *round) lease() error {
 	room := min(leaseAtOnce, atOnce-len(r.held))
 	var wanted []store.DrainLease
@@ -36,7 +36,7 @@ func (r *round) lease() error {
 		return err
 	}
 	if slices.ContainsFunc(got, func(l store.DrainLease) bool { return l.Foreign }) {
-		if err := r.History.CatchUp(r.ctx); err != nil { // they are taken again
+		if err := r.History.CatchUp(r.ctx); err != nil { // the hooks will be leased again
 			_ = r.Store.ReleaseHooks(r.ctx, r.id, got)
 			return err
 		}
@@ -47,7 +47,7 @@ func (r *round) lease() error {
 			h = &webhook.Hook{ID: l.Hook}
 		}
 		x := r.hold(h, l)
-		if _, alone := h.Config.Drained(); alone != l.Alone { // it changed meanwhile
+		if _, alone := h.Config.Drained(); alone != l.Alone { // the hook was changed meanwhile
 			x.over = true
 			x.stop()
 		}
@@ -60,7 +60,7 @@ func (r *round) lease() error {
 	return nil
 }
 
-// take takes deliveries for the hooks that have few in hand.
+// take takes deliveries for the hooks that have few untried ones left.
 func (r *round) take() error {
 	var free []store.Want
 	inOrder := map[*bounds][]store.Want{}
@@ -78,7 +78,7 @@ func (r *round) take() error {
 		n := x.want()
 		if n == 0 {
 			if x.open.Load() == 0 {
-				x.more.Store(false) // its receiver is failing; it is looked at again soon
+				x.more.Store(false) // its receiver is failing: it is checked again soon
 			}
 			continue
 		}
@@ -125,8 +125,8 @@ func (r *round) takePage(wants []store.Want, places []store.Places) error {
 		x.take(list)
 	}
 	if err != nil {
-		// The database may have given more than is known here, which is this drainer's for as long as it lives, and which later
-		// deliveries of ordered hooks would pass.
+		// The database may have taken more deliveries than this program knows. They belong to this drainer as long as it lives,
+		// and later deliveries of ordered hooks would overtake them.
 		r.uncertain = true
 		r.stop()
 		return err
@@ -143,7 +143,7 @@ func (r *round) takePage(wants []store.Want, places []store.Places) error {
 	return nil
 }
 
-// load reads the events of deliveries that were taken, as far as there is memory for them, and has their attempts made.
+// load reads the events of taken deliveries, as far as memory permits, and schedules their attempts.
 func (r *round) load() error {
 	for {
 		room := maxBytes - int(r.bytes.Load())
@@ -153,7 +153,7 @@ func (r *round) load() error {
 				list = append(list, slices.DeleteFunc(slices.Clone(x.unloaded), func(w work) bool { return w.Loaded })...)
 			}
 		}
-		if room <= 0 { // what is there goes, rather than waits for more
+		if room <= 0 { // send incomplete batches rather than wait for more deliveries
 			for _, x := range r.held {
 				x.finishBatch()
 			}
@@ -170,7 +170,7 @@ func (r *round) load() error {
 	}
 }
 
-// offerLoaded has deliveries tried whose events were read.
+// offerLoaded schedules the attempts of deliveries whose events were read.
 func (x *held) offerLoaded() {
 	for len(x.unloaded) > 0 && x.unloaded[0].Loaded {
 		x.bytes.Add(int64(x.unloaded[0].Size))

@@ -182,7 +182,8 @@ func TestF41ManyOrderedHooks(t *testing.T) {
 
 func TestLongF41ManyOrderedHooks(t *testing.T) { manyOrdered(t, 1000, 8, 100) }
 
-// manyRated drains hooks with a rate limit that are sent less than the limit; what reaches the worker that does not drain them is parked first.
+// manyRated drains hooks with a rate limit that are sent less than the limit. Deliveries that reach a worker other than the one
+// that drains the hook are parked first.
 func manyRated(t *testing.T, hooks int) {
 	t.Helper()
 	c := newCrowd(t, hooks, 2, 90, `{"rate_limit":{"limit":10,"period":1}}`)
