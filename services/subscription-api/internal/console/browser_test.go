@@ -415,7 +415,7 @@ const overhangs = `(() => {
 		.map((e) => e.outerHTML.slice(0, 120));
 })()`
 
-// judge fails the test on any finding, and on a page of which something is wider than the window.
+// judge fails the test on any finding, or if anything on the page is wider than the window.
 func (b *tab) judge(t *testing.T, axe, look, path string, width int64) {
 	t.Helper()
 	found := get(t, b, chromedp.Evaluate[[]finding](axe+`; axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]}).then(

@@ -122,9 +122,9 @@ func newTab(t *testing.T) *tab {
 	return b
 }
 
-// quiet fails the test if the page complained: about the content security policy, or by an exception. A 404 or 422 is what some
-// pages are, 503 is what a busy machine answers to a part of a page that loads later, and htmx tells of requests that end because the
-// page is left.
+// quiet fails the test if the page reported a violation of the content security policy or an exception. Some pages
+// are a 404 or 422 by design, a busy machine may answer 503 to a part that loads later, and htmx reports requests
+// that end because the page is left.
 func (b *tab) quiet(t *testing.T, page string) {
 	t.Helper()
 	b.mu.Lock()

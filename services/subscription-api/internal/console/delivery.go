@@ -125,7 +125,7 @@ func newAttemptView(a webhook.ShownAttempt) attemptView {
 		view.Answer = answerText(a.Status, webhook.ClassNone) + ": " + a.Error
 	}
 	if a.Status != 0 && (strings.HasSuffix(view.Answer, a.Error) || strings.HasSuffix(a.Error, view.Answer)) {
-		view.Error = "" // the answer says it already
+		view.Error = "" // already part of the answer
 	}
 	body := a.Body
 	view.Truncated, view.Decoded = body.Truncated, body.Decoded

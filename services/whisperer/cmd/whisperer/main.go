@@ -30,10 +30,11 @@ func main() {
 	}))
 }
 
-// unsized is how wide a terminal is taken for that does not tell, as a serial console or one of a container.
+// unsized is the assumed width of a terminal that does not report its size, such as a serial console or that of a
+// container.
 const unsized = 80
 
-// width is how many columns the terminal has that is written to; 0 where it is none.
+// width returns the number of columns of the terminal that out writes to, or 0 if it is not a terminal.
 func width(out *os.File) int {
 	columns, _, err := term.GetSize(int(out.Fd()))
 	if err != nil {
