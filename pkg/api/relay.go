@@ -19,8 +19,8 @@ type RelayMessage struct {
 // RelayedRequest is a copy of a request to a hook's receiver.
 type RelayedRequest struct {
 	Hook       uuid.UUID          `json:"hook" format:"uuid"`
-	Deliveries []uuid.UUID        `json:"deliveries" nullable:"false" doc:"One event, or those of a batch in its order"`
-	EventTypes []string           `json:"event_types" nullable:"false" doc:"Ids of the events' deliveries, in the same order"`
+	Deliveries []uuid.UUID        `json:"deliveries" nullable:"false" doc:"Id of the event's delivery, or those of a batch in its order"`
+	EventTypes []string           `json:"event_types" nullable:"false" doc:"Types of their events, in the same order"`
 	Attempt    int                `json:"attempt" doc:"Counts from 1"`
 	SentAt     time.Time          `json:"sent_at"`
 	Method     string             `json:"method"`
