@@ -224,7 +224,9 @@ func (ls *Limiter) Run(ctx context.Context) {
 			}
 		case now := <-forget.C:
 			for _, l := range ls.every() {
-				ls.drop(l, now.Add(-2*window))
+				if l.breaker.State() != gobreaker.StateOpen {
+					ls.drop(l, now.Add(-2*window))
+				}
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,8 +39,12 @@ type stage struct {
 }
 
 func newStage(t *testing.T) stage {
+	return newStageWith(t, limiter.Breaker{MinAttempts: 10, FailureRatio: 0.7, Open: 10 * time.Second})
+}
+
+func newStageWith(t *testing.T, b limiter.Breaker) stage {
 	x := &hooks{}
-	r := stage{Limiter: limiter.New(limiter.Breaker{MinAttempts: 10, FailureRatio: 0.7, Open: 10 * time.Second}, x.Get), hooks: x, t: t}
+	r := stage{Limiter: limiter.New(b, x.Get), hooks: x, t: t}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
@@ -283,4 +288,23 @@ func TestABreakerOpensByNumbersAndProbesWithOne(t *testing.T) {
 	require.Equal(t, 2, l.parkedFor(webhook.ReasonBreaker), "one probe")
 	l.end <- nil
 	eventually(t, func() bool { able, probing := r.Able(h); return able && !probing }, "closed")
+}
+
+func TestABreakerStaysOpenWhileItsHookIsIdle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newStageWith(t, limiter.Breaker{MinAttempts: 4, FailureRatio: 0.5, Open: 10 * time.Minute})
+		h, l := r.hook(1), newLoad()
+		for range 4 {
+			r.Enter(l.attempt(h))
+			l.end <- errors.New("failed")
+			synctest.Wait()
+		}
+		<-time.After(9 * time.Minute)
+		able, _ := r.Able(h)
+		require.False(t, able)
+		<-time.After(2 * time.Minute)
+		_, probing := r.Able(h)
+		require.True(t, probing)
+	})
 }
