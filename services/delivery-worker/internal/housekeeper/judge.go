@@ -36,7 +36,7 @@ const (
 // judge warns of hooks that have been failing for long, disables those that have been failing for too long, and announces those
 // that recovered.
 func (h *Housekeeper) judge(ctx context.Context) error {
-	now := time.Now()
+	now := h.Bus.Time(time.Now()) // a local clock that is far ahead must not disable hooks
 	tried, unreachable, err := h.DB.Health.CountReach(ctx, now.Add(-reachWindow))
 	if err != nil {
 		return err
