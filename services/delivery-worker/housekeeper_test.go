@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
@@ -29,6 +30,33 @@ func TestADeliveryThatIsNowhereIsFoundAndPutRight(t *testing.T) {
 	w.run()
 	require.Equal(t, 2, w.recorded(h, "e-1", time.Now(), webhook.Delivered).Attempts)
 	require.Len(t, w.receiver.Got("/a"), 2)
+}
+
+func TestManyLostDeliveriesAreFoundInOneRound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.SweepAfter, w.config.HousekeepEvery = time.Second, time.Hour
+	h := w.hook("/a", func(h *webhook.Hook) { h.Status = webhook.Paused })
+	published := time.Now().Add(-time.Hour)
+	batch := &whispererv1.LedgerBatch{}
+	const n = 2500
+	for i := range n { // waiting for retries that no stream has
+		id := fmt.Sprintf("e-%d", i)
+		delivery := webhook.DeliveryID(h.ID, id)
+		batch.Facts = append(batch.Facts, &whispererv1.DeliveryFact{
+			DeliveryId: delivery[:], HookId: h.ID[:], Tenant: h.Tenant, EventId: id, EventType: "order.created", EventSeq: uint64(i + 1),
+			PublishedAt: published.UnixNano(), State: string(webhook.Waiting), Attempts: 1, At: published.UnixNano(), NextAt: published.UnixNano(), First: true,
+		})
+	}
+	r := w.db.Ledger.NewRecorder()
+	defer r.Close()
+	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{batch}))
+	w.run()
+	require.Eventually(t, func() bool {
+		list, err := w.db.Queue.List(t.Context(), h.ID, 0, 1<<55, n+1)
+		require.NoError(t, err)
+		return len(list) == n
+	}, 2*time.Minute, 50*time.Millisecond)
 }
 
 func TestWhatOnlyWaitsIsNotTakenForLost(t *testing.T) {

@@ -27,8 +27,9 @@ const (
 	dutyTime = 2 * time.Minute
 	// ahead is the number of days for which partitions are created in advance.
 	ahead = 3
-	// sweepAtOnce bounds the lost deliveries that one round repairs.
+	// sweepAtOnce is how many lost deliveries are listed at a time. A round repairs them until none is left, or sweepTime is over.
 	sweepAtOnce = 1000
+	sweepTime   = 30 * time.Second
 	// highWater and lowWater are fractions of a stream's maximum size. Trimming begins above highWater and ends at lowWater.
 	highWater, lowWater = 0.8, 0.7
 	// ownAge is how long processed callbacks and operational events stay on the bus. The ledger keeps them longer.
@@ -170,18 +171,17 @@ func (h *Housekeeper) trim(ctx context.Context) error {
 // sweep finds overdue deliveries without a retry on the bus, and parks them.
 func (h *Housekeeper) sweep(ctx context.Context) error {
 	before := h.Bus.Time(time.Now()).Add(-h.Overdue)
-	list, err := h.DB.Queue.ListOverdue(ctx, before, sweepAtOnce)
-	if err != nil {
-		return err
-	}
-	list = slices.DeleteFunc(list, func(l store.LostDelivery) bool {
-		if n, err := h.Bus.Retries().Due(ctx, l.HookID); err != nil || n > 0 {
-			return true // a retry is due, or the bus could not say
-		}
-		scheduled, err := h.Bus.Retries().Scheduled(ctx, l.HookID, l.ID, l.PublishedAt)
-		return err != nil || scheduled
-	})
-	return h.restore(ctx, list, "lost delivery found and parked", func(l store.LostDelivery) (bool, error) {
+	return h.restore(ctx, "lost deliveries found and parked", func() (list []store.LostDelivery, more bool, err error) {
+		list, err = h.DB.Queue.ListOverdue(ctx, before, sweepAtOnce)
+		more = len(list) == sweepAtOnce
+		return slices.DeleteFunc(list, func(l store.LostDelivery) bool {
+			if n, err := h.Bus.Retries().Due(ctx, l.HookID); err != nil || n > 0 {
+				return true // a retry is due, or the bus could not say
+			}
+			scheduled, err := h.Bus.Retries().Scheduled(ctx, l.HookID, l.ID, l.PublishedAt)
+			return err != nil || scheduled
+		}), more, err
+	}, func(l store.LostDelivery) (bool, error) {
 		return h.DB.Queue.ParkLost(ctx, l, before, string(ReasonSwept))
 	})
 }
@@ -189,32 +189,45 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 // requeue adds deliveries to the parked queue that are recorded as parked but missing from it, unless a fact about them is on
 // its way.
 func (h *Housekeeper) requeue(ctx context.Context) error {
-	list, err := h.DB.Queue.ListUnqueued(ctx, h.Bus.Time(time.Now()).Add(-h.Overdue), sweepAtOnce)
-	if err != nil {
-		return err
-	}
-	return h.restore(ctx, list, "delivery was missing from the parked queue and is restored", func(l store.LostDelivery) (bool, error) {
+	before := h.Bus.Time(time.Now()).Add(-h.Overdue)
+	return h.restore(ctx, "deliveries were missing from the parked queue and are restored", func() (list []store.LostDelivery, more bool, err error) {
+		list, err = h.DB.Queue.ListUnqueued(ctx, before, sweepAtOnce)
+		return list, len(list) == sweepAtOnce, err
+	}, func(l store.LostDelivery) (bool, error) {
 		return h.DB.Queue.Requeue(ctx, l)
 	})
 }
 
-// restore repairs lost deliveries, after the recorder has caught up, except those that turn out not to be lost.
-func (h *Housekeeper) restore(ctx context.Context, list []store.LostDelivery, message string, put func(store.LostDelivery) (bool, error)) error {
-	if len(list) == 0 {
-		return nil
-	}
-	if err := h.History.CatchUp(ctx); err != nil { // the facts about an attempt made meanwhile may not be recorded yet
-		return err
-	}
-	for _, l := range list {
-		restored, err := put(l)
-		if err != nil {
+// restore repairs the lost deliveries that find returns, after the recorder has caught up, except those that turn out not to be lost. It
+// goes on while find says that there are more, for sweepTime at most.
+func (h *Housekeeper) restore(
+	ctx context.Context, message string, find func() (list []store.LostDelivery, more bool, err error), put func(store.LostDelivery) (bool, error),
+) error {
+	for began := time.Now(); ; {
+		list, more, err := find()
+		if err != nil || len(list) == 0 {
 			return err
 		}
-		if restored {
-			h.Swept(1)
-			h.Log.Error(message, zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID), zap.String("event_id", l.EventID))
+		if err := h.History.CatchUp(ctx); err != nil { // the facts about an attempt made meanwhile may not be recorded yet
+			return err
+		}
+		var repaired []store.LostDelivery
+		for _, l := range list {
+			var restored bool
+			if restored, err = put(l); err != nil {
+				break
+			}
+			if restored {
+				repaired = append(repaired, l)
+			}
+		}
+		if len(repaired) > 0 {
+			h.Swept(len(repaired))
+			h.Log.Error(message, zap.Int("deliveries", len(repaired)), zap.Stringer("first_delivery_id", repaired[0].ID),
+				zap.Stringer("first_hook_id", repaired[0].HookID), zap.String("first_event_id", repaired[0].EventID))
+		}
+		if err != nil || !more || len(repaired) == 0 || time.Since(began) > sweepTime {
+			return err
 		}
 	}
-	return nil
 }

@@ -144,7 +144,7 @@ func deleted(t *testing.T, stream string, cut bool, note string) *world {
 // is lost.
 func TestLongF21RETRIESDeleted(t *testing.T) {
 	w := deleted(t, bus.StreamRetries, false, "what waited was swept")
-	require.Positive(t, w.said("lost delivery found and parked"), "something waited")
+	require.Positive(t, w.said("lost deliveries found and parked"), "something waited")
 }
 
 // TestLongF21LEDGERDeleted deletes the ledger's stream. Facts that were not recorded yet are gone, although receivers got the
