@@ -15,17 +15,23 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// mergeHealth maintains, for each hook, how long and how often it has been failing without a success in between. Rows are in
-// the order of their key, so that two recorders cannot deadlock.
+// mergeHealth maintains, for each hook, how long and how often it has been failing without a success in between. Batches may be
+// recorded in any order: failures before the last success do not count, whichever is recorded first. Rows are in the order of
+// their key, so that two recorders cannot deadlock.
 const mergeHealth = `
-INSERT INTO hook_health AS h (hook_id, tenant, failing_since, last_failure_at, failures, last_class, last_attempt_at, succeeded)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[], $7::timestamptz[], $8::boolean[])
+INSERT INTO hook_health AS h (hook_id, tenant, failing_since, last_failure_at, failures, last_class, last_attempt_at, last_success_at, succeeded)
+SELECT *, last_success_at IS NOT NULL
+FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[], $7::timestamptz[], $8::timestamptz[])
+	AS e (hook_id, tenant, failing_since, last_failure_at, failures, last_class, last_attempt_at, last_success_at)
 ON CONFLICT (hook_id) DO UPDATE SET
-	failing_since = CASE WHEN excluded.succeeded THEN excluded.failing_since ELSE coalesce(h.failing_since, excluded.failing_since) END,
-	last_failure_at = coalesce(excluded.last_failure_at, CASE WHEN excluded.succeeded THEN NULL ELSE h.last_failure_at END),
-	failures = excluded.failures + CASE WHEN excluded.succeeded THEN 0 ELSE h.failures END,
-	last_class = excluded.last_class, last_attempt_at = greatest(h.last_attempt_at, excluded.last_attempt_at),
-	succeeded = excluded.succeeded`
+	(failing_since, last_failure_at, failures) = (
+		SELECT min(greatest(f.since, success.at)) FILTER (WHERE f.since IS NOT NULL), max(f.last), coalesce(sum(f.n), 0)
+		FROM (SELECT greatest(h.last_success_at, excluded.last_success_at)) success (at)
+		LEFT JOIN (VALUES (h.failing_since, h.last_failure_at, h.failures), (excluded.failing_since, excluded.last_failure_at, excluded.failures))
+			f (since, last, n) ON success.at IS NULL OR f.last > success.at),
+	last_class = CASE WHEN excluded.last_attempt_at < h.last_attempt_at THEN h.last_class ELSE excluded.last_class END,
+	last_attempt_at = greatest(h.last_attempt_at, excluded.last_attempt_at),
+	last_success_at = greatest(h.last_success_at, excluded.last_success_at), succeeded = excluded.succeeded`
 
 // health is the health of one hook in one batch of attempts. Times are Unix times in nanoseconds, 0 for none.
 type health struct {
@@ -93,11 +99,11 @@ func writeHealth(ctx context.Context, tx *sql.Tx, facts []fact) error {
 	n := len(list)
 	hooks, tenants, classes := make([]string, n), make([]string, n), make([]string, n)
 	since, failed, last := make([]*string, n), make([]*string, n), make([]*string, n)
-	failures, succeeded := make([]int64, n), make([]bool, n)
+	succeeded, failures := make([]*string, n), make([]int64, n)
 	for i, h := range list {
 		hooks[i], tenants[i], classes[i] = h.hook.String(), h.tenant, h.lastClass
 		since[i], failed[i], last[i] = instant(h.failingSince), instant(h.lastFailed), instant(h.lastAt)
-		failures[i], succeeded[i] = h.failures, h.succeededAt != 0
+		failures[i], succeeded[i] = h.failures, instant(h.succeededAt)
 	}
 	_, err := tx.ExecContext(ctx, mergeHealth, pq.Array(hooks), pq.Array(tenants), pq.Array(since), pq.Array(failed),
 		pq.Array(failures), pq.Array(classes), pq.Array(last), pq.Array(succeeded))

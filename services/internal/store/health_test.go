@@ -80,3 +80,52 @@ func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
 	edit(ids[4], to(webhook.Active))
 	require.Len(t, failing(), 4, "what it did before the pause is forgotten, too")
 }
+
+func TestAnAttemptThatIsRecordedLateDoesNotUndoANewerOne(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	rec := recorder(t, db)
+	now := time.Now()
+	h, err := db.Hooks.Create(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
+	require.NoError(t, err)
+	attempt := func(status uint32, ago time.Duration) {
+		d := newDelivery()
+		d.hook = h.ID
+		state := webhook.Waiting
+		if status == 200 {
+			state = webhook.Delivered
+		}
+		f := d.fact(state, 1, 1, answered(status))
+		f.Attempt.StartedAt = now.Add(-ago).UnixNano()
+		write(t, rec, batchOf(f))
+	}
+	failing := func(failures int, ago time.Duration) {
+		t.Helper()
+		list, err := db.Health.ListFailing(t.Context(), now.Add(time.Minute))
+		require.NoError(t, err)
+		if failures == 0 {
+			require.Empty(t, list)
+			return
+		}
+		require.Len(t, list, 1)
+		require.Equal(t, failures, list[0].Failures)
+		require.WithinDuration(t, now.Add(-ago), *list[0].Since, time.Second)
+	}
+	attempt(200, 60*time.Minute)
+	attempt(500, 90*time.Minute)
+	failing(0, 0)
+	attempt(500, 30*time.Minute)
+	attempt(200, 45*time.Minute)
+	failing(1, 30*time.Minute)
+	attempt(500, 35*time.Minute)
+	failing(2, 35*time.Minute)
+	attempt(200, 32*time.Minute)
+	list, err := db.Health.ListFailing(t.Context(), now.Add(time.Minute))
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.WithinDuration(t, now.Add(-32*time.Minute), *list[0].Since, time.Second, "no later than the first failure after the success")
+	attempt(200, 10*time.Minute)
+	failing(0, 0)
+	attempt(500, 5*time.Minute)
+	failing(1, 5*time.Minute)
+}
