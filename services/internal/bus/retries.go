@@ -41,15 +41,8 @@ func (r Retries) Scheduled(ctx context.Context, hook, delivery uuid.UUID, publis
 		return false, err
 	}
 	for _, subject := range []string{r.retryAtSubject(hook, delivery, publishedAt), r.oldRetryAtSubject(hook, delivery)} {
-		msg, err := stream.GetLastMsgForSubject(ctx, subject)
-		var retry whispererv1.Retry
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			continue
-		case err != nil:
-			return false, fmt.Errorf("look up retry of delivery %s: %w", delivery, err)
-		case proto.Unmarshal(msg.Data, &retry) == nil && retry.GetPublishedAt() == publishedAt.UnixNano():
-			return true, nil
+		if msg, err := retryAt(ctx, stream, subject, publishedAt); err != nil || msg != nil {
+			return msg != nil, err
 		}
 	}
 	return false, nil
@@ -142,6 +135,23 @@ func (r Retries) schedule(ctx context.Context, due time.Time, retry *whispererv1
 	return nil
 }
 
+// retryAt returns the scheduled retry at a subject; nil if there is none, or it is of an event published at another time. Times are
+// compared in microseconds, the database's precision.
+func retryAt(ctx context.Context, stream jetstream.Stream, subject string, publishedAt time.Time) (*jetstream.RawStreamMsg, error) {
+	msg, err := stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up retry at %s: %w", subject, err)
+	}
+	var retry whispererv1.Retry
+	if proto.Unmarshal(msg.Data, &retry) != nil || retry.GetPublishedAt()/1000 != publishedAt.UnixMicro() {
+		return nil, nil //nolint:nilnil,nilerr // it is no retry of this delivery
+	}
+	return msg, nil
+}
+
 // Erase overwrites the scheduled retry of a delivery.
 func (r Retries) Erase(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (Wiped, error) {
 	stream, err := r.b.stream(ctx, StreamRetries)
@@ -150,14 +160,11 @@ func (r Retries) Erase(ctx context.Context, hook, delivery uuid.UUID, publishedA
 	}
 	result := Absent
 	for _, subject := range []string{r.retryAtSubject(hook, delivery, publishedAt), r.oldRetryAtSubject(hook, delivery)} {
-		msg, err := stream.GetLastMsgForSubject(ctx, subject)
-		var retry whispererv1.Retry
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			continue
-		case err != nil:
-			return result, fmt.Errorf("look up retry of delivery %s: %w", delivery, err)
-		case proto.Unmarshal(msg.Data, &retry) != nil || retry.GetPublishedAt()/1000 != publishedAt.UnixMicro():
+		msg, err := retryAt(ctx, stream, subject, publishedAt)
+		if err != nil {
+			return result, err
+		}
+		if msg == nil {
 			continue
 		}
 		if result, err = wipe(ctx, stream, msg.Sequence); err != nil {

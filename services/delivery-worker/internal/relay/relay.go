@@ -30,7 +30,7 @@ const (
 	allBytesPerSecond, allBurst = 4 << 20, 16 << 20
 	// maxQueued and maxQueuedBytes bound the copies that wait to be sent.
 	maxQueued, maxQueuedBytes = 256, 16 << 20
-	// lookEvery is the interval at which expired listeners are removed, and the others are told of dropped copies.
+	// lookEvery is the interval at which expired listeners are removed, and the others learn how many copies they missed.
 	lookEvery = time.Second
 	// around is roughly the maximum size of a message without its body.
 	around = 64 << 10
