@@ -190,12 +190,12 @@ func (c *copyOut) text(s string) {
 }
 
 // optionalText writes null for nil.
-func (c *copyOut) optionalText(b []byte) {
-	if b == nil {
+func (c *copyOut) optionalText(s *string) {
+	if s == nil {
 		c.null()
 		return
 	}
-	c.text(view(b))
+	c.text(*s)
 }
 
 // view returns b as a string without copying it. Only use it to read, before b is modified.
@@ -210,10 +210,16 @@ func (c *copyOut) texts(list pq.StringArray) {
 	c.text(text)
 }
 
-func appendText(buf []byte, s string) []byte {
+// validText returns s as UTF-8 without NUL, which is what PostgreSQL accepts as text.
+func validText(s string) string {
 	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+		return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 	}
+	return s
+}
+
+func appendText(buf []byte, s string) []byte {
+	s = validText(s)
 	// Most texts contain only line feeds of these characters. Checking for the rare ones first is fast, and leaves one
 	// character to search for.
 	special := "\n"

@@ -213,7 +213,37 @@ func (c *deadlineConn) QueryContext(ctx context.Context, query string, args []dr
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *deadlineConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	c.socket.limit(ctx)
-	return c.fullConn.PrepareContext(ctx, query)
+	stmt, err := c.fullConn.PrepareContext(ctx, query)
+	if full, ok := stmt.(fullStmt); ok && err == nil {
+		return deadlineStmt{full, c.socket}, nil
+	}
+	return stmt, err // a COPY statement, whose calls have no context
+}
+
+// fullStmt lists the methods of the driver's statements.
+type fullStmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+// deadlineStmt is a statement of a deadlineConn.
+type deadlineStmt struct {
+	fullStmt
+
+	socket *socket
+}
+
+// ExecContext implements driver.StmtExecContext.
+func (s deadlineStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	s.socket.limit(ctx)
+	return s.fullStmt.ExecContext(ctx, args)
+}
+
+// QueryContext implements driver.StmtQueryContext.
+func (s deadlineStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	s.socket.limit(ctx)
+	return s.fullStmt.QueryContext(ctx, args)
 }
 
 // BeginTx implements driver.ConnBeginTx. Commit and rollback are bounded by the deadline of the transaction's last statement.

@@ -62,6 +62,18 @@ func TestAConnectionIsClosedWellAfterACallWithADeadline(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
+// A prepared statement keeps to the deadline of each call, not to that of the call that prepared it.
+func TestAPreparedStatementOutlivesTheDeadlineOfItsFirstCall(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	r := recorder(t, db)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	require.NoError(t, r.WriteEvents(ctx, []webhook.Event{anEvent("e-1", 1, 0)}))
+	<-time.After(4500 * time.Millisecond) // until the deadline and the grace have passed
+	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{anEvent("e-2", 2, time.Second)}))
+}
+
 // The locks of a program that is cut off in the middle of a transaction are released.
 func TestWhoIsCutOffInATransactionKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()

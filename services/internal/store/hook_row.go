@@ -77,17 +77,9 @@ func writeHook(c *copyOut, r *hookRow) {
 	c.text(r.Status)
 	c.text(r.DisabledReason)
 	c.optionalBytes(r.Sealed)
-	c.optionalText(textOf(r.SealedKeyID))
+	c.optionalText(r.SealedKeyID)
 	c.text(r.Spec)
 	c.end()
-}
-
-// textOf returns the string that p points to, or nil.
-func textOf(p *string) []byte {
-	if p == nil {
-		return nil
-	}
-	return []byte(*p)
 }
 
 // UnreadableError reports that a hook exists, but that not all of it can be read; Hook.Unreadable has the reason. Most

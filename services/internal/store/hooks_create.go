@@ -200,7 +200,7 @@ func insertHooks(ctx context.Context, tx querier, rows []*hookRow) (made []madeH
 		}
 		ids, tenants, names = append(ids, r.ID.String()), append(tenants, r.Tenant), append(names, r.Name)
 		types, targets, statuses = append(types, fmt.Sprint(list)), append(targets, r.TargetURL), append(statuses, r.Status)
-		reasons, sealed, keys, specs = append(reasons, r.DisabledReason), append(sealed, r.Sealed), append(keys, string(textOf(r.SealedKeyID))), append(specs, r.Spec)
+		reasons, sealed, keys, specs = append(reasons, r.DisabledReason), append(sealed, r.Sealed), append(keys, string(optionalBytes(r.SealedKeyID))), append(specs, r.Spec)
 	}
 	err = tx.SelectContext(ctx, &made, insertingHooks, textArray(ids), textArray(tenants), textArray(names), textArray(types), textArray(targets),
 		textArray(statuses), textArray(reasons), sealed, textArray(keys), textArray(specs))

@@ -1,14 +1,16 @@
 package store
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// These are the columns in the order in which the functions below write them.
+// These are the columns in the order in which the functions below write them. whisperer_insert_events has those of events too.
 const (
 	deliveryColumns = `published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state, reason, attempts, next_at,
 		first_attempt_at, round_attempts, round_started_at, updated_at, last_status, last_error, replay`
@@ -87,22 +89,60 @@ func writeRejected(c *copyOut, e *whispererv1.RejectedEvent) {
 	c.end()
 }
 
-func writeEvent(c *copyOut, e *webhook.Event) {
+// eventInsert is a new row of events, in the order of eventColumns and with their names.
+type eventInsert struct {
+	PublishedAt    time.Time `json:"published_at"`
+	Tenant         string    `json:"tenant"`
+	ID             string    `json:"id"`
+	Seq            uint64    `json:"seq"`
+	Type           string    `json:"type"`
+	Time           time.Time `json:"time"`
+	Entity         string    `json:"entity"`
+	Context        *string   `json:"context"`
+	ConfigFilter   *string   `json:"config_filter"`
+	Data           string    `json:"data"`
+	Digest         string    `json:"digest"`
+	Traceparent    string    `json:"traceparent"`
+	SchemaProblems *string   `json:"schema_problems"`
+	CloudEvent     *string   `json:"cloud_event"`
+}
+
+// insertOf returns an event's row. It shares the event's bytes.
+func insertOf(e *webhook.Event) eventInsert {
 	digest := e.Digest()
-	c.time(e.PublishedAt)
-	c.text(e.Tenant)
-	c.text(e.ID)
-	c.int(int64(e.Seq)) //nolint:gosec // a stream's sequence fits
-	c.text(e.Type)
-	c.time(e.Time)
-	c.text(e.Entity)
-	c.optionalText(e.Context)
-	c.optionalText(e.ConfigFilter)
-	c.text(view(e.Data))
-	c.bytes(digest[:])
-	c.text(strings.TrimSpace(e.Traceparent + " " + e.Tracestate)) // one column, because they belong together
-	c.optionalText(problemsText(e.SchemaProblems))
-	c.optionalText(e.CloudEvent)
+	return eventInsert{
+		PublishedAt: e.PublishedAt.UTC(), Tenant: validText(e.Tenant), ID: validText(e.ID), Seq: uint64(e.Seq), Type: validText(e.Type), Time: e.Time.UTC(),
+		Entity: validText(e.Entity), Context: optionalText(e.Context), ConfigFilter: optionalText(e.ConfigFilter),
+		Data: validText(view(e.Data)), Digest: `\x` + hex.EncodeToString(digest[:]),
+		Traceparent:    validText(strings.TrimSpace(e.Traceparent + " " + e.Tracestate)), // one column, because they belong together
+		SchemaProblems: optionalText(problemsText(e.SchemaProblems)), CloudEvent: optionalText(e.CloudEvent),
+	}
+}
+
+// optionalText returns nil for nil.
+func optionalText(b []byte) *string {
+	if b == nil {
+		return nil
+	}
+	s := validText(view(b))
+	return &s
+}
+
+func writeEvent(c *copyOut, r *eventInsert) {
+	c.time(r.PublishedAt)
+	c.text(r.Tenant)
+	c.text(r.ID)
+	c.int(int64(r.Seq)) //nolint:gosec // a stream's sequence fits
+	c.text(r.Type)
+	c.time(r.Time)
+	c.text(r.Entity)
+	c.optionalText(r.Context)
+	c.optionalText(r.ConfigFilter)
+	c.text(r.Data)
+	c.text(r.Digest)
+	c.text(r.Traceparent)
+	c.optionalText(r.SchemaProblems)
+	c.optionalText(r.CloudEvent)
 	c.end()
 }
 

@@ -170,26 +170,3 @@ func tellParked(ctx context.Context, tx *sql.Tx, list []fact) error {
 
 // maxTold is the number of ids that fit into a notification, which is limited to 8000 bytes.
 const maxTold = 200
-
-// checkNew returns errThere if an event of the batch was published earlier in the stream, within 24 h.
-func (r *Recorder) checkNew(ctx context.Context, events []webhook.Event) error {
-	keys, published := make(map[EventKey]bool, len(events)), make([]Published, len(events))
-	for i := range events {
-		e := &events[i]
-		published[i] = Published{EventKey{e.Tenant, e.ID}, e.PublishedAt}
-		keys[published[i].EventKey] = true
-	}
-	if len(keys) < len(events) {
-		return errThere
-	}
-	seen, err := r.db.SeenEvents(ctx, published)
-	if err != nil {
-		return err
-	}
-	for i := range events {
-		if before, ok := seen[published[i].EventKey]; ok && before.Seq.Before(events[i].Seq) {
-			return errThere
-		}
-	}
-	return nil
-}

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
@@ -20,7 +19,9 @@ import (
 type Recorder struct {
 	db   *LedgerStore
 	conn *sql.Conn
-	days map[string]bool // partitions known to exist
+	// insert is insertEvents on the connection.
+	insert *sql.Stmt
+	days   map[string]bool // partitions known to exist
 }
 
 // NewRecorder returns a Recorder. It connects when there is something to write.
@@ -29,8 +30,11 @@ func (d *LedgerStore) NewRecorder() *Recorder { return &Recorder{db: d, days: ma
 // Close returns the connection to the pool.
 func (r *Recorder) Close() {
 	if r.conn != nil {
+		if r.insert != nil {
+			_ = r.insert.Close()
+		}
 		_ = r.conn.Close()
-		r.conn = nil
+		r.conn, r.insert = nil, nil
 	}
 }
 
@@ -42,8 +46,8 @@ func (r *Recorder) discard() {
 	r.Close()
 }
 
-// write runs do in a transaction. It discards the connection after any error but errThere.
-func (r *Recorder) write(ctx context.Context, days []time.Time, do func(tx *sql.Tx) error) (err error) {
+// use connects, creates the partitions for the days, and runs do. It discards the connection after any error but errThere.
+func (r *Recorder) use(ctx context.Context, days []time.Time, do func() error) (err error) {
 	defer func() {
 		if err != nil && !errors.Is(err, errThere) {
 			r.discard()
@@ -66,21 +70,28 @@ func (r *Recorder) write(ctx context.Context, days []time.Time, do func(tx *sql.
 	if err := r.ensureDays(ctx, days); err != nil {
 		return err
 	}
-	tx, err := r.conn.BeginTx(ctx, nil)
-	if err != nil {
-		return translate(fmt.Errorf("begin transaction: %w", err))
+	if err = do(); isThere(err) {
+		return fmt.Errorf("%w: %w", errThere, err)
 	}
-	defer tx.Rollback()
-	if err := do(tx); err != nil {
-		if isThere(err) {
-			return fmt.Errorf("%w: %w", errThere, err)
+	return translate(err)
+}
+
+// write runs do in a transaction, as use does.
+func (r *Recorder) write(ctx context.Context, days []time.Time, do func(tx *sql.Tx) error) error {
+	return r.use(ctx, days, func() error {
+		tx, err := r.conn.BeginTx(ctx, nil)
+		if err != nil {
+			return fmt.Errorf("begin transaction: %w", err)
 		}
-		return translate(err)
-	}
-	if err := tx.Commit(); err != nil {
-		return translate(fmt.Errorf("commit ledger: %w", err))
-	}
-	return nil
+		defer tx.Rollback()
+		if err := do(tx); err != nil {
+			return err
+		}
+		if err := tx.Commit(); err != nil {
+			return fmt.Errorf("commit ledger: %w", err)
+		}
+		return nil
+	})
 }
 
 // Probe reports why writing fails. It begins to write to each table, but writes no rows.
@@ -255,51 +266,6 @@ func (r *Recorder) reject(ctx context.Context, tx *sql.Tx, list []*whispererv1.R
 		return fmt.Errorf("erase rejected copies of events: %w", err)
 	}
 	return nil
-}
-
-// WriteEvents writes events. An event whose id was published earlier in the stream, within 24 h, is left out.
-func (r *Recorder) WriteEvents(ctx context.Context, events []webhook.Event) error {
-	var days []time.Time
-	for i := range events {
-		days = appendDay(days, events[i].PublishedAt)
-	}
-	rows := func(c *copyOut) {
-		for i := range events {
-			writeEvent(c, &events[i])
-		}
-	}
-	err := r.checkNew(ctx, events)
-	if err == nil {
-		err = r.write(ctx, days, func(tx *sql.Tx) error {
-			if err := copyInto(ctx, r.conn, "events", eventColumns, rows); err != nil {
-				return err
-			}
-			return eraseAgain(ctx, tx, keysOf(events))
-		})
-	}
-	if !errors.Is(err, errThere) {
-		return err
-	}
-	return r.write(ctx, days, func(tx *sql.Tx) error {
-		if err := copyInto(ctx, r.conn, "staging_events", eventColumns, rows); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, mergeEvents); err != nil {
-			return fmt.Errorf("merge events: %w", err)
-		}
-		if _, err := tx.ExecContext(ctx, noteCopies); err != nil {
-			return fmt.Errorf("note repeated events: %w", err)
-		}
-		return eraseAgain(ctx, tx, keysOf(events))
-	})
-}
-
-func keysOf(events []webhook.Event) []EventKey {
-	keys := make([]EventKey, len(events))
-	for i := range events {
-		keys[i] = EventKey{events[i].Tenant, events[i].ID}
-	}
-	return keys
 }
 
 // eventsOf returns the keys of the events that the facts are about.

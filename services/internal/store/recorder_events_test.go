@@ -48,27 +48,82 @@ func anEvent(id string, seq uint64, after time.Duration) webhook.Event {
 	}
 }
 
+// Few events are written by another statement than many.
+func fewAndMany(t *testing.T, test func(t *testing.T, batch func(...webhook.Event) []webhook.Event)) {
+	t.Helper()
+	t.Run("few", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(events ...webhook.Event) []webhook.Event { return events })
+	})
+	t.Run("many", func(t *testing.T) {
+		t.Parallel()
+		n := uint64(1000)
+		test(t, func(events ...webhook.Event) []webhook.Event {
+			for range 20 {
+				n++
+				other := anEvent(fmt.Sprint("other-", n), n, 0)
+				other.Tenant = "others"
+				events = append(events, other)
+			}
+			return events
+		})
+	})
+}
+
 func TestEventsAreStoredAsTheyCame(t *testing.T) {
 	t.Parallel()
-	db, _ := open(t)
 	full := anEvent("e-1", 1, 0)
 	full.Entity, full.Traceparent = "order:1 ü", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	full.Tracestate = "a=1, b=2"
 	full.Context, full.ConfigFilter = []byte(`{ "a":1.0 }`), []byte(`{"channel_id": 12}`)
-	full.Data = []byte("{ \"b\":1e400,\t\"b\":\"\\u0000\u2028\\ud800\" }")
+	full.Data = []byte("{ \"b\":1e400,\t\"b\":\"\\u0000\u2028\\ud800<\" }")
+	full.CloudEvent = []byte(`{"specversion":"1.0"}`)
+	full.SchemaProblems = []webhook.FieldError{{Pointer: "/b", Detail: "\"b\" <is> there twice."}}
 	bare := anEvent("e-2", 2, 0)
 	bare.Data = []byte(`null`)
-	r := recorder(t, db)
-	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare}))
-	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare, full}), "again")
-	for _, want := range []webhook.Event{full, bare} {
-		got, err := db.History.GetEvent(t.Context(), "default", want.ID, noon)
+	fewAndMany(t, func(t *testing.T, batch func(...webhook.Event) []webhook.Event) {
+		db, _ := open(t)
+		r := recorder(t, db)
+		require.NoError(t, r.WriteEvents(t.Context(), batch(full, bare)))
+		require.NoError(t, r.WriteEvents(t.Context(), batch(full, bare, full)), "again")
+		for _, want := range []webhook.Event{full, bare} {
+			got, err := db.History.GetEvent(t.Context(), "default", want.ID, noon)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+			require.Equal(t, want.Digest(), got.Digest())
+		}
+		_, err := db.History.GetEvent(t.Context(), "acme", "e-1", noon)
+		require.ErrorIs(t, err, webhook.ErrNotFound)
+	})
+}
+
+func TestAnEventThatIsRecordedAfterItsErasureHasNoPayload(t *testing.T) {
+	t.Parallel()
+	fewAndMany(t, func(t *testing.T, batch func(...webhook.Event) []webhook.Event) {
+		db, plain := open(t)
+		_, err := plain.ExecContext(t.Context(), `
+			INSERT INTO erased_events (tenant, event_id, erased_at, erased_by) VALUES ('default', 'e-1', $1, 'test')`, noon.Add(time.Hour))
 		require.NoError(t, err)
-		require.Equal(t, want, got)
-		require.Equal(t, want.Digest(), got.Digest())
-	}
-	_, err := db.History.GetEvent(t.Context(), "acme", "e-1", noon)
-	require.ErrorIs(t, err, webhook.ErrNotFound)
+		require.NoError(t, recorder(t, db).WriteEvents(t.Context(), batch(anEvent("e-1", 1, 0), anEvent("e-2", 2, 0))))
+		for id, want := range map[string]string{"e-1": `null`, "e-2": `{"seq": 2}`} {
+			got, err := db.History.GetEvent(t.Context(), "default", id, noon)
+			require.NoError(t, err)
+			require.Equal(t, want, string(got.Data))
+		}
+	})
+}
+
+func TestTextsThatPostgreSQLRefusesAreChanged(t *testing.T) {
+	t.Parallel()
+	e := anEvent("e-1", 1, 0)
+	e.Entity, e.Tracestate = "a\x00b\xff\xfec", "\xff"
+	fewAndMany(t, func(t *testing.T, batch func(...webhook.Event) []webhook.Event) {
+		db, _ := open(t)
+		require.NoError(t, recorder(t, db).WriteEvents(t.Context(), batch(e)))
+		got, err := db.History.GetEvent(t.Context(), "default", "e-1", noon)
+		require.NoError(t, err)
+		require.Equal(t, "a\uFFFDb\uFFFDc", got.Entity)
+	})
 }
 
 func TestOfEventsWithOneIDTheFirstWithinADayCounts(t *testing.T) {
@@ -92,14 +147,16 @@ func TestOfEventsWithOneIDTheFirstWithinADayCounts(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db, plain := open(t)
-			r := recorder(t, db)
-			for _, batch := range test.batches {
-				require.NoError(t, r.WriteEvents(t.Context(), batch))
-			}
-			var got []int64
-			require.NoError(t, plain.SelectContext(t.Context(), &got, `SELECT seq FROM events ORDER BY seq`))
-			require.Equal(t, test.want, got)
+			fewAndMany(t, func(t *testing.T, batch func(...webhook.Event) []webhook.Event) {
+				db, plain := open(t)
+				r := recorder(t, db)
+				for _, events := range test.batches {
+					require.NoError(t, r.WriteEvents(t.Context(), batch(events...)))
+				}
+				var got []int64
+				require.NoError(t, plain.SelectContext(t.Context(), &got, `SELECT seq FROM events WHERE tenant <> 'others' ORDER BY seq`))
+				require.Equal(t, test.want, got)
+			})
 		})
 	}
 }
