@@ -224,7 +224,7 @@ func (ls *Limiter) Run(ctx context.Context) {
 			}
 		case now := <-forget.C:
 			for _, l := range ls.every() {
-				if l.breaker.State() == gobreaker.StateClosed {
+				if l.breaker.State() == gobreaker.StateClosed || ls.hook(l.hook) == nil {
 					ls.drop(l, now.Add(-2*window))
 				}
 			}

@@ -308,3 +308,25 @@ func TestABreakerStaysOpenAndThenHalfOpenWhileItsHookIsIdle(t *testing.T) {
 		require.True(t, probing)
 	})
 }
+
+func TestTheBreakerOfARemovedHookIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newStageWith(t, limiter.Breaker{MinAttempts: 4, FailureRatio: 0.5, Open: 10 * time.Second})
+		h, l := r.hook(4), newLoad()
+		for range 4 {
+			r.Enter(l.attempt(h))
+		}
+		r.byID.Delete(h.ID)
+		r.Forget(h.ID) // its attempts go on
+		for range 4 {
+			l.end <- errors.New("failed")
+		}
+		synctest.Wait()
+		open, _ := r.Breakers()
+		require.Equal(t, 1, open)
+		<-time.After(time.Hour)
+		open, halfOpen := r.Breakers()
+		require.Zero(t, open+halfOpen)
+	})
+}
