@@ -89,12 +89,31 @@ func (d *core) createAll(ctx context.Context, tenant string, list []*creation) [
 	}
 	switch {
 	case err == nil:
-		return answers
+		return d.createRefused(ctx, tenant, list, answers)
 	case len(list) == 1 || ctx.Err() != nil || errors.Is(err, ErrUnavailable):
 		return failed[webhook.Hook](len(list), err)
 	}
 	for i := range list {
 		answers[i] = d.createAll(ctx, tenant, list[i:i+1])[0]
+	}
+	return answers
+}
+
+// createRefused creates the hooks that the quota refused, if others, which counted towards it, turned out to exist already.
+func (d *core) createRefused(ctx context.Context, tenant string, list []*creation, answers []outcome[webhook.Hook]) []outcome[webhook.Hook] {
+	var refused []*creation
+	var at []int
+	exists := false
+	for i, a := range answers {
+		exists = exists || errors.Is(a.err, errSameHook)
+		if errors.Is(a.err, ErrQuota) {
+			refused, at = append(refused, list[i]), append(at, i)
+		}
+	}
+	if exists && len(refused) > 0 {
+		for n, a := range d.createAll(ctx, tenant, refused) {
+			answers[at[n]] = a
+		}
 	}
 	return answers
 }

@@ -62,3 +62,27 @@ func TestHooksThatAreCreatedAtOnceStandForThemselves(t *testing.T) {
 	require.NoError(t, plain.Get(&stored, `SELECT count(*) FROM hooks`))
 	require.Equal(t, good+1, stored)
 }
+
+// TestAHookThatExistsTakesNoRoomInTheQuota creates one new hook at the same time as many that exist already.
+func TestAHookThatExistsTakesNoRoomInTheQuota(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	const rounds, same = 5, 30
+	create := func(n, quota int) error {
+		_, err := db.Hooks.Create(t.Context(), actor, simpleHook(n), quota, store.IdempotencyKey{})
+		return err
+	}
+	require.NoError(t, create(0, quota))
+	for round := range rounds {
+		var wait sync.WaitGroup
+		var fresh error
+		for n := range same {
+			wait.Go(func() { _ = create(0, round+2) })
+			if n == same-1 {
+				wait.Go(func() { fresh = create(round+1, round+2) })
+			}
+		}
+		wait.Wait()
+		require.NoError(t, fresh, "there is room for one more")
+	}
+}
