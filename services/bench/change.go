@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,7 +65,7 @@ func (b *bench) change(ctx context.Context, y *system, db *store.DB, n int) (com
 	if err != nil {
 		return committed, err
 	}
-	if _, err := db.Hooks.CreateMany(ctx, actor, webhook.DefaultTenant, []webhook.Hook{h}, 1_000_000); err != nil {
+	if _, err := db.Hooks.CreateMany(ctx, actor, webhook.DefaultTenant, []webhook.Hook{h}, math.MaxInt32); err != nil {
 		return committed, err
 	}
 	committed = time.Now()
