@@ -32,31 +32,63 @@ func TestADeliveryThatIsNowhereIsFoundAndPutRight(t *testing.T) {
 	require.Len(t, w.receiver.Got("/a"), 2)
 }
 
+// waiting returns facts about a hook's deliveries of n events, whose next attempts were due at the given time.
+func waiting(h webhook.Hook, n int, due time.Time) *whispererv1.LedgerBatch {
+	batch := &whispererv1.LedgerBatch{}
+	for i := range n {
+		id := fmt.Sprintf("e-%d", i)
+		delivery := webhook.DeliveryID(h.ID, id)
+		batch.Facts = append(batch.Facts, &whispererv1.DeliveryFact{
+			DeliveryId: delivery[:], HookId: h.ID[:], Tenant: h.Tenant, EventId: id, EventType: "order.created", EventSeq: uint64(i + 1),
+			PublishedAt: due.UnixNano(), State: string(webhook.Waiting), Attempts: 1, At: due.UnixNano(), NextAt: due.UnixNano(), First: true,
+		})
+	}
+	return batch
+}
+
+// record writes facts to the ledger.
+func (w *world) record(batch *whispererv1.LedgerBatch) {
+	w.t.Helper()
+	r := w.db.Ledger.NewRecorder()
+	defer r.Close()
+	require.NoError(w.t, r.WriteFacts(w.t.Context(), []*whispererv1.LedgerBatch{batch}))
+}
+
 func TestManyLostDeliveriesAreFoundInOneRound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.config.SweepAfter, w.config.HousekeepEvery = time.Second, time.Hour
 	h := w.hook("/a", func(h *webhook.Hook) { h.Status = webhook.Paused })
-	published := time.Now().Add(-time.Hour)
-	batch := &whispererv1.LedgerBatch{}
 	const n = 2500
-	for i := range n { // waiting for retries that no stream has
-		id := fmt.Sprintf("e-%d", i)
-		delivery := webhook.DeliveryID(h.ID, id)
-		batch.Facts = append(batch.Facts, &whispererv1.DeliveryFact{
-			DeliveryId: delivery[:], HookId: h.ID[:], Tenant: h.Tenant, EventId: id, EventType: "order.created", EventSeq: uint64(i + 1),
-			PublishedAt: published.UnixNano(), State: string(webhook.Waiting), Attempts: 1, At: published.UnixNano(), NextAt: published.UnixNano(), First: true,
-		})
-	}
-	r := w.db.Ledger.NewRecorder()
-	defer r.Close()
-	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{batch}))
+	w.record(waiting(h, n, time.Now().Add(-time.Hour)))
 	w.run()
 	require.Eventually(t, func() bool {
 		list, err := w.db.Queue.List(t.Context(), h.ID, 0, 1<<55, n+1)
 		require.NoError(t, err)
 		return len(list) == n
 	}, 2*time.Minute, 50*time.Millisecond)
+}
+
+// TestALostDeliveryIsFoundBehindManyThatAreNotLost has many deliveries of another hook whose retries were put off, which the
+// ledger does not know yet.
+func TestALostDeliveryIsFoundBehindManyThatAreNotLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.SweepAfter = time.Second
+	late := w.hook("/late", nil)
+	lost := w.hook("/lost", func(h *webhook.Hook) { h.Status = webhook.Paused })
+	w.run()() // makes the streams
+	begin := time.Now().Add(-time.Hour)
+	others := waiting(late, 1000, begin)
+	w.record(others)
+	w.record(waiting(lost, 1, begin.Add(time.Minute)))
+	for _, f := range others.GetFacts() {
+		require.NoError(t, w.bus.Retries().Schedule(t.Context(), time.Now().Add(time.Hour), &whispererv1.Retry{
+			HookId: f.GetHookId(), DeliveryId: f.GetDeliveryId(), Tenant: f.GetTenant(), EventId: f.GetEventId(), PublishedAt: f.GetPublishedAt(), Attempts: 1,
+		}))
+	}
+	w.run()
+	w.recorded(lost, "e-0", begin.Add(time.Minute), webhook.Parked)
 }
 
 func TestWhatOnlyWaitsIsNotTakenForLost(t *testing.T) {

@@ -92,15 +92,18 @@ type LostDelivery struct {
 	DeliveryKey
 	HookID  uuid.UUID
 	EventID string
+	// Since is since when it is overdue, for ListOverdue.
+	Since time.Time
 }
 
 // ListOverdue lists deliveries whose next attempt was due before the given time, or that a worker left in the middle of an
-// attempt before then.
-func (d *QueueStore) ListOverdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
+// attempt before then, the longest overdue first. It begins after a delivery of an earlier list, or with the zero value.
+func (d *QueueStore) ListOverdue(ctx context.Context, before time.Time, after LostDelivery, limit int) ([]LostDelivery, error) {
 	var rows []lostRow
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT id, published_at, hook_id, event_id FROM deliveries
-		WHERE state = 'waiting' AND (next_at < $1 OR next_at IS NULL AND updated_at < $1) ORDER BY next_at LIMIT $2`, before, limit)
+		SELECT id, published_at, hook_id, event_id, coalesce(next_at, updated_at) AS since FROM deliveries
+		WHERE state = 'waiting' AND coalesce(next_at, updated_at) < $1 AND (coalesce(next_at, updated_at), id, published_at) > ($2, $3, $4)
+		ORDER BY since, id, published_at LIMIT $5`, before, after.Since, after.ID, after.PublishedAt, limit)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list overdue deliveries: %w", err))
 	}
@@ -112,12 +115,13 @@ type lostRow struct {
 	PublishedAt time.Time `db:"published_at"`
 	HookID      uuid.UUID `db:"hook_id"`
 	EventID     string    `db:"event_id"`
+	Since       time.Time `db:"since"`
 }
 
 func lost(rows []lostRow) []LostDelivery {
 	list := make([]LostDelivery, len(rows))
 	for i, r := range rows {
-		list[i] = LostDelivery{DeliveryKey: DeliveryKey{ID: r.ID, PublishedAt: r.PublishedAt.UTC()}, HookID: r.HookID, EventID: r.EventID}
+		list[i] = LostDelivery{DeliveryKey: DeliveryKey{ID: r.ID, PublishedAt: r.PublishedAt.UTC()}, HookID: r.HookID, EventID: r.EventID, Since: r.Since}
 	}
 	return list
 }

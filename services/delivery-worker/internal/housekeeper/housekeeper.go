@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -171,18 +172,31 @@ func (h *Housekeeper) trim(ctx context.Context) error {
 // sweep finds overdue deliveries without a retry on the bus, and parks them.
 func (h *Housekeeper) sweep(ctx context.Context) error {
 	before := h.Bus.Time(time.Now()).Add(-h.Overdue)
+	var last store.LostDelivery
 	return h.restore(ctx, "lost deliveries found and parked", func() (list []store.LostDelivery, more bool, err error) {
-		list, err = h.DB.Queue.ListOverdue(ctx, before, sweepAtOnce)
-		more = len(list) == sweepAtOnce
-		return slices.DeleteFunc(list, func(l store.LostDelivery) bool {
-			if n, err := h.Bus.Retries().Due(ctx, l.HookID); err != nil || n > 0 {
-				return true // a retry is due, or the bus could not say
-			}
-			scheduled, err := h.Bus.Retries().Scheduled(ctx, l.HookID, l.ID, l.PublishedAt)
-			return err != nil || scheduled
-		}), more, err
+		list, err = h.DB.Queue.ListOverdue(ctx, before, last, sweepAtOnce)
+		if more = len(list) == sweepAtOnce; more {
+			last = list[len(list)-1]
+		}
+		return h.unscheduled(ctx, list), more, err
 	}, func(l store.LostDelivery) (bool, error) {
 		return h.DB.Queue.ParkLost(ctx, l, before, string(ReasonSwept))
+	})
+}
+
+// unscheduled removes from the list the deliveries that have a retry on the bus, and those of which the bus cannot say.
+func (h *Housekeeper) unscheduled(ctx context.Context, list []store.LostDelivery) []store.LostDelivery {
+	list = slices.DeleteFunc(list, func(l store.LostDelivery) bool {
+		scheduled, err := h.Bus.Retries().Scheduled(ctx, l.HookID, l.ID, l.PublishedAt)
+		return err != nil || scheduled
+	})
+	due := map[uuid.UUID]bool{} // looked up afterwards: a retry may become due at any moment
+	return slices.DeleteFunc(list, func(l store.LostDelivery) bool {
+		if _, known := due[l.HookID]; !known {
+			n, err := h.Bus.Retries().Due(ctx, l.HookID)
+			due[l.HookID] = err != nil || n > 0
+		}
+		return due[l.HookID]
 	})
 }
 
@@ -205,7 +219,7 @@ func (h *Housekeeper) restore(
 ) error {
 	for began := time.Now(); ; {
 		list, more, err := find()
-		if err != nil || len(list) == 0 {
+		if err != nil || len(list) == 0 && !more {
 			return err
 		}
 		if err := h.History.CatchUp(ctx); err != nil { // the facts about an attempt made meanwhile may not be recorded yet
@@ -226,7 +240,7 @@ func (h *Housekeeper) restore(
 			h.Log.Error(message, zap.Int("deliveries", len(repaired)), zap.Stringer("first_delivery_id", repaired[0].ID),
 				zap.Stringer("first_hook_id", repaired[0].HookID), zap.String("first_event_id", repaired[0].EventID))
 		}
-		if err != nil || !more || len(repaired) == 0 || time.Since(began) > sweepTime {
+		if err != nil || !more || time.Since(began) > sweepTime {
 			return err
 		}
 	}
