@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
@@ -55,9 +56,9 @@ func writeAll(b *testing.B, r *store.Recorder, deliveries []delivery, state webh
 	}
 }
 
-// One operation of "seen" looks up a batch of 8 events, with partitions for a month. For comparison, one of "nothing" runs the
-// cheapest possible query.
-func BenchmarkSeenEvents(b *testing.B) {
+// One operation of "seen" looks up a batch of 8 events, and one of "written" records an event alone, with partitions for a month.
+// For comparison, one of "nothing" runs the cheapest possible query.
+func BenchmarkEvents(b *testing.B) {
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(b, err)
 	url := testenv.Postgres(b)
@@ -77,6 +78,16 @@ func BenchmarkSeenEvents(b *testing.B) {
 		for b.Loop() {
 			_, err := db.Ledger.SeenEvents(b.Context(), events)
 			require.NoError(b, err)
+		}
+	})
+	b.Run("written", func(b *testing.B) {
+		r := db.Ledger.NewRecorder()
+		b.Cleanup(r.Close)
+		for n := uint64(1); b.Loop(); n++ {
+			at := time.Now()
+			require.NoError(b, r.WriteEvents(b.Context(), []webhook.Event{{
+				ID: uuid.NewString(), Tenant: "default", Type: "order.created", Time: at, PublishedAt: at, Seq: webhook.Sequence(n), Data: []byte(`{"order": 1}`),
+			}}))
 		}
 	})
 	b.Run("nothing", func(b *testing.B) {
