@@ -27,7 +27,7 @@ const (
 	// atOnce bounds the hooks that one worker drains in parallel, and leaseAtOnce those whose leases one step takes.
 	atOnce, leaseAtOnce = 1024, 128
 	// turn is the time after which a hook that is being drained makes room for a waiting one, and seldomTurn the same for a hook
-	// with a rate limit.
+	// with a rate limit, unless another tenant's hook waits; see endTurns.
 	turn, seldomTurn = 2 * time.Second, 30 * time.Second
 	// linger is how long the lease of a hook is kept while nothing of it is parked.
 	linger = 3 * time.Second
@@ -59,7 +59,7 @@ type round struct {
 
 	// The following fields belong to the loop's goroutine.
 	held    map[uuid.UUID]*held
-	waiting []uuid.UUID // hooks that wait for their turn, in order
+	waiting turns
 	waits   map[uuid.UUID]bool
 	ending  map[uuid.UUID]bool
 	listed  bool // all backlogs are to be listed
@@ -194,7 +194,7 @@ func (r *round) look(id uuid.UUID) {
 	default:
 		if able, _ := r.Limiter.Able(h); able {
 			r.waits[id] = true
-			r.waiting = append(r.waiting, id)
+			r.waiting.add(h.Tenant, id)
 		}
 	}
 }
@@ -247,12 +247,8 @@ func (r *round) release() {
 	var list []store.DrainLease
 	var empty []uuid.UUID
 	now := time.Now()
-	full := len(r.waiting) > 0 && len(r.held) >= atOnce
+	r.endTurns(now)
 	for id, x := range r.held {
-		if limit := x.hook.Config.RateLimit; full && now.Sub(x.began) > turn && (limit == nil || now.Sub(x.began) > seldomTurn) {
-			x.over = true
-			x.stop()
-		}
 		if !x.may() {
 			x.stop()
 		}

@@ -14,9 +14,11 @@ import (
 func (r *round) lease() error {
 	room := min(leaseAtOnce, atOnce-len(r.held))
 	var wanted []store.DrainLease
-	for len(wanted) < room && len(r.waiting) > 0 {
-		id := r.waiting[0]
-		r.waiting = r.waiting[1:]
+	for len(wanted) < room {
+		id, ok := r.waiting.next()
+		if !ok {
+			break
+		}
 		delete(r.waits, id)
 		h := r.Hooks.Get(id)
 		if h == nil || h.Status != webhook.Active {
@@ -68,7 +70,7 @@ func (r *round) take() error {
 	for _, x := range r.held {
 		room -= int(x.open.Load())
 	}
-	for _, x := range r.held {
+	for _, x := range r.fairly() {
 		if !x.more.Load() || x.stopped.Load() || len(x.unloaded) > 0 || !x.may() {
 			continue
 		}
@@ -145,10 +147,10 @@ func (r *round) takePage(wants []store.Want, places []store.Places) error {
 
 // load reads the events of taken deliveries, as far as memory permits, and schedules their attempts.
 func (r *round) load() error {
-	for {
+	for hooks := r.fairly(); ; {
 		room := maxBytes - int(r.bytes.Load())
 		var list []work
-		for _, x := range r.held {
+		for _, x := range hooks {
 			if !x.stopped.Load() && len(list) < page {
 				list = append(list, slices.DeleteFunc(slices.Clone(x.unloaded), func(w work) bool { return w.Loaded })...)
 			}
