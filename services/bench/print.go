@@ -129,14 +129,16 @@ func (r *Report) processes() *table {
 // printChanges prints how soon changes of hooks take effect, over all runs together.
 func (r *Report) printChanges(out io.Writer) {
 	for i := range r.Results {
-		var all []float64
+		var all, starts []float64
 		for j := range r.Results[i].Each {
-			all = append(all, r.Results[i].Each[j].Changes...)
+			all, starts = append(all, r.Results[i].Each[j].Changes...), append(starts, r.Results[i].Each[j].Start)
 		}
 		if len(all) > 0 {
 			slices.Sort(all)
-			fmt.Fprintf(out, "%s: from the commit of a new hook to the first event that reaches it p50 %s, p99 %s, max %s ms\n\n",
+			slices.Sort(starts)
+			fmt.Fprintf(out, "%s: from the commit of a new hook to the first event that reaches it p50 %s, p99 %s, max %s ms\n",
 				r.Results[i].Scenario.Name, number(quantile(all, 0.5)), number(quantile(all, 0.99)), number(quantile(all, 1)))
+			fmt.Fprintf(out, "%s: a worker is ready, with all hooks in memory, after %s s\n\n", r.Results[i].Scenario.Name, number(quantile(starts, 0.5)))
 		}
 	}
 }

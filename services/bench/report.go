@@ -56,6 +56,8 @@ type Once struct {
 	// Changes are the sorted times in milliseconds from the commit of a new hook to the first event that reaches it,
 	// for scenarios with many registered hooks.
 	Changes []float64 `json:"changes_ms,omitempty"`
+	// Start is how many seconds the last worker took from its start until it was ready.
+	Start float64 `json:"start_s,omitempty"`
 	// Soak has the samples of a soak; may be nil.
 	Soak *Soak `json:"soak,omitempty"`
 	// Counters are the increases of the workers' metrics.

@@ -81,7 +81,7 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 	if err != nil {
 		return run, err
 	}
-	run.Counters = after.since(before)
+	run.Counters, run.Start = after.since(before), y.startTook.Seconds()
 	if s.Registered > 0 {
 		if run.Changes, err = b.measureChanges(ctx, y); err != nil {
 			return run, err

@@ -147,6 +147,10 @@ func growth() []Scenario {
 			Delay: slow, Goroutines: 32, Against: "workers-1",
 		},
 		{
+			Name: "workers-2-r3", Title: "2 workers, a receiver that takes 50 ms, 3 nodes of NATS", Events: 5000, Hooks: 1, Workers: 2, Nodes: 3,
+			Delay: slow, Goroutines: 64, Against: "workers-1-r3",
+		},
+		{
 			Name: "workers-4-r3", Title: "4 workers, a receiver that takes 50 ms, 3 nodes of NATS", Events: 10_000, Hooks: 1, Workers: 4, Nodes: 3,
 			Delay: slow, Goroutines: 128, Against: "workers-1-r3",
 		},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -31,6 +32,8 @@ type system struct {
 	url, token string
 	// health are the workers' health addresses.
 	health []string
+	// startTook is how long the last worker took until it was ready.
+	startTook time.Duration
 	bus    *bus.Bus
 	// key is the master key.
 	key string
@@ -84,10 +87,11 @@ func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err err
 		}
 		y.workers = append(y.workers, worker)
 		var health string
+		began := time.Now()
 		if err := worker.do(ctx, verbStart, append(environment(databaseURL, natsURL, key, n), s.settings()...), &health); err != nil {
 			return nil, err
 		}
-		y.health = append(y.health, health)
+		y.health, y.startTook = append(y.health, health), time.Since(began)
 	}
 	y.bus, err = bus.Connect(ctx, bus.Options{URL: natsURL, Name: "bench", Log: zap.NewNop()})
 	return y, err
