@@ -34,7 +34,7 @@ type system struct {
 	health []string
 	// startTook is how long the last worker took until it was ready.
 	startTook time.Duration
-	bus    *bus.Bus
+	bus       *bus.Bus
 	// key is the master key.
 	key string
 }
