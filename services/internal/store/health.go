@@ -59,10 +59,12 @@ func (d *HealthStore) CountReach(ctx context.Context, since time.Time) (tried, u
 	return row.Tried, row.Unreachable, nil
 }
 
-// forgetFailures resets the failures of hooks: what happened before a hook was resumed, or at another URL, does not count.
+// forgetFailures resets the failures of hooks: what happened before a hook was resumed, or at another URL, does not count, even
+// if it is recorded later.
 func forgetFailures(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error {
 	_, err := tx.ExecContext(ctx, `
-		UPDATE hook_health SET failing_since = NULL, last_failure_at = NULL, failures = 0, warned = 0
+		UPDATE hook_health SET failing_since = NULL, last_failure_at = NULL, failures = 0, warned = 0,
+			last_success_at = greatest(last_success_at, clock_timestamp())
 		WHERE hook_id IN (SELECT hook_id FROM hook_health WHERE hook_id = ANY($1::uuid[]) ORDER BY hook_id FOR UPDATE)`, textArray(uuidList(hooks)))
 	if err != nil {
 		return fmt.Errorf("forget failures of hooks: %w", err)

@@ -25,7 +25,7 @@ func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
 		write(t, rec, batchOf(f))
 	}
 	failing := func() map[uuid.UUID]store.Failing {
-		list, err := db.Health.ListFailing(t.Context(), now.Add(time.Minute))
+		list, err := db.Health.ListFailing(t.Context(), now.Add(2*time.Hour))
 		require.NoError(t, err)
 		byID := map[uuid.UUID]store.Failing{}
 		for _, f := range list {
@@ -68,13 +68,17 @@ func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
 	require.Len(t, left, 1, "neither as failing nor as recovered from a warning")
 	require.Contains(t, left, ids[3])
 	for _, id := range ids[:3] {
-		fails(id, 2, time.Hour)
+		fails(id, 2, time.Hour) // recorded late
+	}
+	require.Len(t, failing(), 1)
+	for _, id := range ids[:3] {
+		fails(id, 3, -time.Hour)
 	}
 	left = failing()
 	require.Len(t, left, 4)
 	for _, id := range ids[:3] {
 		require.Equal(t, 1, left[id].Failures)
-		require.WithinDuration(t, now.Add(-time.Hour), *left[id].Since, time.Second)
+		require.WithinDuration(t, now.Add(time.Hour), *left[id].Since, time.Second)
 		require.Zero(t, left[id].Warned)
 	}
 	edit(ids[4], to(webhook.Active))
