@@ -104,7 +104,8 @@ func (d *QueueStore) ListOverdue(ctx context.Context, before time.Time, after Lo
 	var rows []lostRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT id, published_at, hook_id, event_id, coalesce(next_at, updated_at) AS since FROM deliveries
-		WHERE state = 'waiting' AND coalesce(next_at, updated_at) < $1 AND (coalesce(next_at, updated_at), id, published_at) > ($2, $3, $4)
+		WHERE state = 'waiting' AND (next_at < $1 OR next_at IS NULL AND updated_at < $1) -- so that an index says which
+			AND (coalesce(next_at, updated_at), id, published_at) > ($2, $3, $4)
 		ORDER BY since, id, published_at LIMIT $5`, before, after.Since, after.ID, after.PublishedAt, limit)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list overdue deliveries: %w", err))
