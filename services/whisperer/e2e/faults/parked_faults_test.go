@@ -110,9 +110,12 @@ func (c *crowd) path(h webhook.Hook) string { return strings.TrimPrefix(h.Target
 // all waits until each hook has got all events.
 func (c *crowd) all(limit time.Duration) {
 	c.t.Helper()
-	var missing string
+	var last struct { // a pointer to a struct is printed with what it has when the time is over
+		path    string
+		got, of int
+	}
 	got := func(h webhook.Hook, n int) bool {
-		missing = fmt.Sprintf("%s has got %d of %d", c.path(h), n, c.n)
+		last.path, last.got, last.of = c.path(h), n, c.n
 		return n >= c.n
 	}
 	require.Eventually(c.t, func() bool {
@@ -128,7 +131,7 @@ func (c *crowd) all(limit time.Duration) {
 			}
 		}
 		return true
-	}, limit, 100*time.Millisecond, "%s", &missing)
+	}, limit, 100*time.Millisecond, "%+v", &last)
 }
 
 // inOrder checks that a hook's events arrived in order: only repetitions may follow a later event, and there are at most
