@@ -161,4 +161,3 @@ func (o *once) Load(ctx context.Context, some []*store.ParkedDelivery, bytes int
 	o.stop()
 	return o.list.Load(ctx, some, bytes)
 }
-
