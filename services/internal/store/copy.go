@@ -111,20 +111,24 @@ func (c *copyOut) bool(b bool) {
 	c.buf = strconv.AppendBool(c.buf, b)
 }
 
-// time writes the same as AppendFormat with "2006-01-02 15:04:05.000000000Z" for years with four digits, in less than half the
-// time.
 func (c *copyOut) time(t time.Time) {
 	c.column()
+	c.buf = appendTime(c.buf, t)
+}
+
+// appendTime does the same as AppendFormat with "2006-01-02 15:04:05.000000000Z" for years with four digits, in less than half the
+// time. PostgreSQL refuses what it writes for other years.
+func appendTime(buf []byte, t time.Time) []byte {
 	t = t.UTC()
 	year, month, day := t.Date()
 	hour, minute, second := t.Clock()
-	buf := append(appendDigits(c.buf, year, 4), '-')
+	buf = append(appendDigits(buf, year, 4), '-')
 	buf = append(appendDigits(buf, int(month), 2), '-')
 	buf = append(appendDigits(buf, day, 2), ' ')
 	buf = append(appendDigits(buf, hour, 2), ':')
 	buf = append(appendDigits(buf, minute, 2), ':')
 	buf = append(appendDigits(buf, second, 2), '.')
-	c.buf = append(appendDigits(buf, t.Nanosecond(), 9), 'Z')
+	return append(appendDigits(buf, t.Nanosecond(), 9), 'Z')
 }
 
 // appendDigits appends the last digits of n, as many as given.

@@ -89,60 +89,72 @@ func writeRejected(c *copyOut, e *whispererv1.RejectedEvent) {
 	c.end()
 }
 
-// eventInsert is a new row of events, in the order of eventColumns and with their names.
+// eventInsert is a new row of events, in the order of eventColumns and with their names. As JSON, its values are as COPY writes
+// them.
 type eventInsert struct {
-	PublishedAt    time.Time `json:"published_at"`
-	Tenant         string    `json:"tenant"`
-	ID             string    `json:"id"`
-	Seq            uint64    `json:"seq"`
-	Type           string    `json:"type"`
-	Time           time.Time `json:"time"`
-	Entity         string    `json:"entity"`
-	Context        *string   `json:"context"`
-	ConfigFilter   *string   `json:"config_filter"`
-	Data           string    `json:"data"`
-	Digest         string    `json:"digest"`
-	Traceparent    string    `json:"traceparent"`
-	SchemaProblems *string   `json:"schema_problems"`
-	CloudEvent     *string   `json:"cloud_event"`
+	PublishedAt    rowTime  `json:"published_at"`
+	Tenant         rowText  `json:"tenant"`
+	ID             rowText  `json:"id"`
+	Seq            int64    `json:"seq"`
+	Type           rowText  `json:"type"`
+	Time           rowTime  `json:"time"`
+	Entity         rowText  `json:"entity"`
+	Context        *rowText `json:"context"`
+	ConfigFilter   *rowText `json:"config_filter"`
+	Data           rowText  `json:"data"`
+	Digest         rowText  `json:"digest"`
+	Traceparent    rowText  `json:"traceparent"`
+	SchemaProblems *rowText `json:"schema_problems"`
+	CloudEvent     *rowText `json:"cloud_event"`
 }
+
+type (
+	rowText string
+	rowTime time.Time
+)
+
+// MarshalText implements encoding.TextMarshaler.
+func (t rowText) MarshalText() ([]byte, error) { return []byte(validText(string(t))), nil }
+
+// MarshalText implements encoding.TextMarshaler.
+func (t rowTime) MarshalText() ([]byte, error) { return appendTime(nil, time.Time(t)), nil }
 
 // insertOf returns an event's row. It shares the event's bytes.
 func insertOf(e *webhook.Event) eventInsert {
 	digest := e.Digest()
 	return eventInsert{
-		PublishedAt: e.PublishedAt.UTC(), Tenant: validText(e.Tenant), ID: validText(e.ID), Seq: uint64(e.Seq), Type: validText(e.Type), Time: e.Time.UTC(),
-		Entity: validText(e.Entity), Context: optionalText(e.Context), ConfigFilter: optionalText(e.ConfigFilter),
-		Data: validText(view(e.Data)), Digest: `\x` + hex.EncodeToString(digest[:]),
-		Traceparent:    validText(strings.TrimSpace(e.Traceparent + " " + e.Tracestate)), // one column, because they belong together
+		PublishedAt: rowTime(e.PublishedAt), Tenant: rowText(e.Tenant), ID: rowText(e.ID), Seq: int64(e.Seq), //nolint:gosec // a stream's sequence fits
+		Type: rowText(e.Type), Time: rowTime(e.Time), Entity: rowText(e.Entity), Context: optionalText(e.Context), ConfigFilter: optionalText(e.ConfigFilter),
+		Data: rowText(view(e.Data)), Digest: rowText(`\x` + hex.EncodeToString(digest[:])),
+		Traceparent:    rowText(strings.TrimSpace(e.Traceparent + " " + e.Tracestate)), // one column, because they belong together
 		SchemaProblems: optionalText(problemsText(e.SchemaProblems)), CloudEvent: optionalText(e.CloudEvent),
 	}
 }
 
 // optionalText returns nil for nil.
-func optionalText(b []byte) *string {
+func optionalText(b []byte) *rowText {
 	if b == nil {
 		return nil
 	}
-	s := validText(view(b))
+	s := rowText(view(b))
 	return &s
 }
 
 func writeEvent(c *copyOut, r *eventInsert) {
-	c.time(r.PublishedAt)
-	c.text(r.Tenant)
-	c.text(r.ID)
-	c.int(int64(r.Seq)) //nolint:gosec // a stream's sequence fits
-	c.text(r.Type)
-	c.time(r.Time)
-	c.text(r.Entity)
-	c.optionalText(r.Context)
-	c.optionalText(r.ConfigFilter)
-	c.text(r.Data)
-	c.text(r.Digest)
-	c.text(r.Traceparent)
-	c.optionalText(r.SchemaProblems)
-	c.optionalText(r.CloudEvent)
+	c.time(time.Time(r.PublishedAt))
+	c.text(string(r.Tenant))
+	c.text(string(r.ID))
+	c.int(r.Seq)
+	c.text(string(r.Type))
+	c.time(time.Time(r.Time))
+	c.text(string(r.Entity))
+	c.optionalText((*string)(r.Context))
+	c.optionalText((*string)(r.ConfigFilter))
+	c.text(string(r.Data))
+	c.text(string(r.Digest))
+	c.text(string(r.Traceparent))
+	c.optionalText((*string)(r.SchemaProblems))
+	c.optionalText((*string)(r.CloudEvent))
 	c.end()
 }
 

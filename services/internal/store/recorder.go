@@ -19,7 +19,7 @@ import (
 type Recorder struct {
 	db   *LedgerStore
 	conn *sql.Conn
-	// insert is insertEvents on the connection.
+	// insert calls whisperer_insert_events on the connection.
 	insert *sql.Stmt
 	days   map[string]bool // partitions known to exist
 }

@@ -97,6 +97,19 @@ func TestEventsAreStoredAsTheyCame(t *testing.T) {
 	})
 }
 
+func TestEventsWithTimesThatPostgreSQLRefusesAreRefused(t *testing.T) {
+	t.Parallel()
+	fewAndMany(t, func(t *testing.T, batch func(...webhook.Event) []webhook.Event) {
+		db, _ := open(t)
+		r := recorder(t, db)
+		for _, year := range []int{-1, 10000} {
+			e := anEvent("e-1", 1, 0)
+			e.Time = time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+			require.True(t, store.Refused(r.WriteEvents(t.Context(), batch(e))), year)
+		}
+	})
+}
+
 func TestAnEventThatIsRecordedAfterItsErasureHasNoPayload(t *testing.T) {
 	t.Parallel()
 	fewAndMany(t, func(t *testing.T, batch func(...webhook.Event) []webhook.Event) {
